@@ -1,0 +1,74 @@
+/* channel.h - frames, checkpoints and progress between daemon and worker. */
+#pragma once
+
+#include "agent/job/job.h"
+
+/*
+ * One stream socket, one job. A frame is a 32-bit length, a type and a body written by a field map; over its limit,
+ * of an unknown type, out of turn or with a field of another type it ends the channel with an error that says so.
+ *
+ *   daemon -> worker   JOB, then ACK for each checkpoint
+ *   worker -> daemon   any number of PROGRESS and CHECKPOINT, then RESULT or FAILED, and nothing after it
+ */
+#define CHANNEL_MAX_FRAME (16u << 20)
+#define CHANNEL_FD        3 /* where the worker finds it */
+
+struct channel;
+struct channel *channel_new(int fd); /* takes the descriptor; returns owned */
+void channel_free(struct channel *channel); /* takes, closes; NULL is fine */
+DEFINE_FREEP(struct channel, channel_free)
+
+/* --- the worker's side; all of it blocks --- */
+
+/* Reads the job. @input points to a union of the job structs, zeroed; cleared by the struct's own x_clear. 0 or -1. */
+union job_input {
+    struct job_refresh refresh;
+    struct job_enroll enroll; /* also POLL */
+    struct job_retire retire;
+    struct job_tokens tokens;
+};
+int channel_read_job(struct channel *channel, enum job_kind *kind, union job_input *input, struct err **errp);
+
+/* Tells what is being done, for a person; never fails: a daemon that has gone is noticed at the next checkpoint. */
+void channel_progress(struct channel *channel, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Sends @attempt as it is after this step, and waits until the daemon has made it durable. 0 or -1. */
+int channel_checkpoint(struct channel *channel, enum job_checkpoint step, const struct job_attempt *attempt,
+    struct err **errp);
+
+/* Ends the job. @result is the result struct of the job's kind. */
+int channel_result(struct channel *channel, enum job_kind kind, const void *result, struct err **errp);
+/* @endpoints: what was tried, NULL and 0 where nothing was */
+int channel_failed(struct channel *channel, const struct err *failure, const struct job_endpoint *endpoints,
+    size_t n_endpoints, struct err **errp);
+
+/* --- the daemon's side --- */
+
+int channel_send_job(struct channel *channel, enum job_kind kind, const void *input, struct err **errp);
+int channel_ack(struct channel *channel, struct err **errp);
+
+enum channel_event_type { CHANNEL_PROGRESS, CHANNEL_CHECKPOINT, CHANNEL_RESULT, CHANNEL_FAILED, CHANNEL_CLOSED };
+struct channel_event {
+    enum channel_event_type type;
+    char *text;                   /* PROGRESS */
+    enum job_checkpoint step;     /* CHECKPOINT */
+    struct job_attempt attempt;   /* CHECKPOINT */
+    struct job_refreshed refreshed; /* RESULT, by the kind of the job */
+    struct job_enrolled enrolled;
+    struct job_retired retired;
+    struct job_token_list tokens;
+    struct err *failure;          /* FAILED; owned */
+    struct job_endpoint *endpoints; /* FAILED; owned */
+    size_t n_endpoints;
+};
+void channel_event_clear(struct channel_event *event);
+
+/*
+ * Waits for the next frame of a worker that does @kind. What it sends is hostile until it fits the maps.
+ *
+ * @timeout_ms   0 returns at once when there is no whole frame, -1 waits for ever
+ * Returns 1 and an event (clear it), 0 when the time is over, -1 when the worker broke the rules (ERR_PROTOCOL).
+ */
+int channel_next(struct channel *channel, enum job_kind kind, int timeout_ms, struct channel_event *event,
+    struct err **errp);
+int channel_fd(const struct channel *channel); /* for polling; stays the channel's */

@@ -1,0 +1,179 @@
+/* job.h - what a worker may be asked and may answer: tables. */
+#pragma once
+
+#include "policy/policy.h"
+
+/*
+ * A job goes to one worker process over its channel (channel.h); the worker does it and exits. Every struct here has a
+ * field map in job.c that bounds each text, list and blob; the same maps write the records on disk (agent/job/fields.h).
+ * All pointers are owned by the struct that holds them; x_clear empties in place.
+ */
+
+/* kind, its name for a person, its input, its result */
+#define JOB_KINDS(X)                                          \
+    X(REFRESH, "refresh", job_refresh, job_refreshed)         \
+    X(ENROLL, "enroll", job_enroll, job_enrolled) /* new and renewal: a renewal has an old pair */ \
+    X(POLL, "poll", job_enroll, job_enrolled)     /* asks after the request that is pending */ \
+    X(RETIRE, "retire", job_retire, job_retired)  /* removes old pairs and orphans from the token */ \
+    X(TOKENS, "tokens", job_tokens, job_token_list)
+#define X(name, text, input, result) JOB_##name,
+enum job_kind { JOB_KINDS(X) JOB__MAX };
+#undef X
+
+/* Where keys live. */
+struct job_place {
+    char *token_uri;   /* pkcs11: URI of the token; NULL: the SoftHSM token of our own in @token_dir */
+    char *module;      /* path of one PKCS#11 module; NULL: all that p11-kit knows */
+    char *token_dir;   /* our own directory for token state: SoftHSM objects, its PIN, guards against PIN retries */
+    char *key_dir;     /* key files, for `key = file` only */
+    char *pin_credential; /* name in $CREDENTIALS_DIRECTORY; NULL: the PIN that we made */
+    struct bytes tag;  /* 4 bytes: which key ids in the token are this agent's */
+};
+
+/* One policy server of the configuration, as far as a worker needs it. */
+struct job_server {
+    char *name; /* section name */
+    char *uri;  /* CEP */
+    uint32_t auth; /* enum policy_auth: how we authenticate to the CEP */
+    char *username;   /* NULL unless auth is username somewhere */
+    char *credential; /* name of the password in $CREDENTIALS_DIRECTORY: "SECTION.password" */
+    char *ca_file;    /* PEM: the only trust for TLS and for what is issued */
+    struct strlist ces_hosts; /* besides the CEP's own host */
+    char *policy_id;  /* expected policyID, or NULL */
+};
+
+/* A certificate that we hold, with where its key is. */
+struct job_pair {
+    struct bytes certificate; /* DER */
+    struct bytes chain;       /* PEM, from the issuer towards the anchor, without the leaf */
+    struct bytes key_id;      /* CKA_ID */
+    char *key_file;           /* path instead, for a file key; else NULL */
+};
+
+/* Facts about a certificate, read by a worker, for the daemon to decide with. */
+struct job_facts {
+    char *subject, *issuer; /* for a person */
+    char *serial;           /* hex */
+    char *thumbprint;       /* SHA-256, hex */
+    int64_t not_before, not_after;
+    char *template_oid;  /* dotted, or NULL */
+    char *template_name; /* or NULL */
+    struct opt_u32 template_major;
+    char *key_kind; /* "P-256", "RSA 2048" */
+    char *key_uri;  /* never with a PIN */
+    char *sans;     /* "DNS:a, DNS:b", or "" */
+};
+
+struct job_refresh {
+    struct job_server server;
+    struct job_place place;
+    struct job_pair identity;    /* for certificate authentication; empty certificate: none */
+    struct opt_time last_update; /* ask for changes since */
+};
+struct job_refreshed {
+    bool not_changed;
+    struct policy policy;
+};
+
+/* The names that a template cannot know, already expanded from the configuration by the daemon's settings. */
+struct job_names {
+    char *subject;       /* RFC 4514, or NULL; may hold %{fqdn}, %{hostname}, %{machine-id}: the worker expands */
+    struct strlist dns, ip, uri, email, upn;
+};
+
+/*
+ * What has been made durable of an attempt. The worker sends each step as a checkpoint, the daemon stores and
+ * acknowledges it, and a job that was interrupted starts again with what it had: key id -> request -> answer -> checked.
+ * Empty fields are steps not yet reached.
+ */
+struct job_attempt {
+    struct bytes key_id;      /* KEY_CHOSEN: before the key is made */
+    struct bytes request;     /* REQUEST_SIGNED: PKCS#10, CMS or CMC, DER */
+    uint32_t request_token;   /* enum wstep_token of @request */
+    char *ces_uri;            /* ANSWERED: who answered */
+    uint32_t ces_auth;
+    char *request_id;         /* ANSWERED, opaque text; NULL when none was given */
+    bool pending;             /* ANSWERED: taken under submission */
+    struct bytes answer_cms;  /* ANSWERED: as it came */
+    struct bytes answer_certificate; /* ANSWERED: as it came; may be empty */
+    struct job_pair pair;     /* CHECKED: ours, trusted, as the template wants it */
+    struct job_facts facts;   /* CHECKED */
+};
+#define JOB_CHECKPOINTS(X)                                   \
+    X(KEY_CHOSEN, "key chosen")                              \
+    X(REQUEST_SIGNED, "request signed")                      \
+    X(ANSWERED, "answered")                                  \
+    X(CHECKED, "checked")
+#define X(name, text) CHECKPOINT_##name,
+enum job_checkpoint { JOB_CHECKPOINTS(X) CHECKPOINT__MAX };
+#undef X
+
+struct job_enroll {
+    char *name;      /* the enrollment's local id: label in the token */
+    struct job_server server;
+    struct job_place place;
+    struct template template;
+    struct policy_ca *cas; /* those that may be asked, in order; for a renewal the issuer first */
+    size_t n_cas;
+    struct job_names names;
+    struct job_pair old; /* renewal: the pair whose key signs; empty certificate: a first enrollment */
+    struct job_pair identity; /* for certificate authentication when it is not @old; usually empty */
+    bool same_key;       /* renew with the old key */
+    bool file_key;       /* key = file; only where the template says EXPORTABLE_KEY */
+    bool password_fallback; /* a renewal may use the password */
+    struct job_attempt attempt;
+};
+/* One endpoint that was tried, in order; for explain. */
+struct job_endpoint {
+    char *uri;
+    uint32_t auth;
+    char *error; /* NULL: this one answered */
+};
+struct job_enrolled {
+    bool pending; /* else the pair is installed in the token; its bytes were in the CHECKED checkpoint */
+    struct job_endpoint *endpoints;
+    size_t n_endpoints;
+};
+
+struct job_retire {
+    struct job_place place;
+    struct job_pair *pairs; /* to destroy: key and certificate objects */
+    size_t n_pairs;
+    struct bytes *known; /* key ids that records name, but for @pairs; any other key of our tag is an orphan */
+    size_t n_known;
+    bool sweep; /* look for orphans */
+};
+struct job_retired {
+    uint32_t removed; /* pairs of @pairs that are gone now */
+    uint32_t orphans; /* removed besides */
+};
+
+struct job_tokens {
+    struct job_place place;
+};
+struct job_token {
+    char *uri, *label, *model;
+    bool ours;
+};
+struct job_token_list {
+    struct job_token *items;
+    size_t n;
+};
+
+const char *job_kind_name(enum job_kind kind);
+const char *job_checkpoint_name(enum job_checkpoint checkpoint);
+
+void job_place_clear(struct job_place *place);
+void job_server_clear(struct job_server *server);
+void job_pair_clear(struct job_pair *pair);
+void job_pair_copy(struct job_pair *to, const struct job_pair *from); /* deep; @to is overwritten */
+void job_facts_clear(struct job_facts *facts);
+void job_names_clear(struct job_names *names);
+void job_attempt_clear(struct job_attempt *attempt);
+void job_refresh_clear(struct job_refresh *job);
+void job_refreshed_clear(struct job_refreshed *result);
+void job_enroll_clear(struct job_enroll *job);
+void job_enrolled_clear(struct job_enrolled *result);
+void job_retire_clear(struct job_retire *job);
+void job_tokens_clear(struct job_tokens *job);
+void job_token_list_clear(struct job_token_list *list);
