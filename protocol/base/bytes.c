@@ -159,7 +159,8 @@ char *bytes_to_base64(const void *data, size_t len, size_t line)
 
     for (size_t i = 0; i < len; i += 3) {
         size_t have = len - i < 3 ? len - i : 3;
-        uint32_t group = (uint32_t)in[i] << 16 | (have > 1 ? (uint32_t)in[i + 1] << 8 : 0) | (have > 2 ? in[i + 2] : 0u);
+        uint32_t group =
+            (uint32_t)in[i] << 16 | (have > 1 ? (uint32_t)in[i + 1] << 8 : 0) | (have > 2 ? in[i + 2] : 0u);
 
         for (size_t digit = 0; digit < 4; digit++) {
             *out++ = digit <= have ? base64_digits[group >> (18 - 6 * digit) & 63] : '=';

@@ -26,8 +26,8 @@ int bytes_printf(struct bytes *b, struct err **errp, const char *fmt, ...) __att
 void bytes_set(struct bytes *b, const void *data, size_t len);
 void bytes_copy(struct bytes *to, const struct bytes *from); /* @to is overwritten, not freed first */
 bool bytes_equal(const struct bytes *a, const struct bytes *b);
-void bytes_clear(struct bytes *b); /* frees, leaves {0}; also the CLEANUP form */
-void bytes_wipe(struct bytes *b);  /* the same, and overwrites what it held */
+void bytes_clear(struct bytes *b);             /* frees, leaves {0}; also the CLEANUP form */
+void bytes_wipe(struct bytes *b);              /* the same, and overwrites what it held */
 const char *bytes_text(const struct bytes *b); /* borrowed, 0-terminated, "" when empty */
 
 /*

@@ -12,22 +12,22 @@
  * that ends with it (sysexits.h where one fits), and whether trying again later can help without a person.
  */
 #define ERR_KINDS(X)                                                                                                   \
-    X(INTERNAL, "Internal", 70, false) /* we are wrong, or a library is */                                             \
-    X(USAGE, "Usage", 64, false)       /* the command line, or the arguments of a method */                            \
-    X(CONFIG, "Config", 78, false)     /* the configuration */                                                         \
-    X(INVALID, "Invalid", 65, false)   /* data that is not what it should be: a file, a message, a certificate */      \
-    X(NETWORK, "Network", 69, true)    /* no connection, cut, refused by the transport */                              \
-    X(TIMEOUT, "Timeout", 69, true)    /* nothing came in time */                                                      \
-    X(TLS, "Tls", 69, false)           /* the peer is not who it should be */                                          \
-    X(AUTH, "Auth", 77, false)         /* our credential was refused, or there is none */                              \
-    X(DENIED, "Denied", 77, false)     /* the server or the CA said no; or: this caller may not */                     \
-    X(PROTOCOL, "Protocol", 76, true)  /* the peer's answer breaks the protocol */                                     \
+    X(INTERNAL, "Internal", 70, false)   /* we are wrong, or a library is */                                           \
+    X(USAGE, "Usage", 64, false)         /* the command line, or the arguments of a method */                          \
+    X(CONFIG, "Config", 78, false)       /* the configuration */                                                       \
+    X(INVALID, "Invalid", 65, false)     /* data that is not what it should be: a file, a message, a certificate */    \
+    X(NETWORK, "Network", 69, true)      /* no connection, cut, refused by the transport */                            \
+    X(TIMEOUT, "Timeout", 69, true)      /* nothing came in time */                                                    \
+    X(TLS, "Tls", 69, false)             /* the peer is not who it should be */                                        \
+    X(AUTH, "Auth", 77, false)           /* our credential was refused, or there is none */                            \
+    X(DENIED, "Denied", 77, false)       /* the server or the CA said no; or: this caller may not */                   \
+    X(PROTOCOL, "Protocol", 76, true)    /* the peer's answer breaks the protocol */                                   \
     X(UNTRUSTED, "Untrusted", 76, false) /* an answer that must not be installed */                                    \
-    X(POLICY, "Policy", 78, false)     /* policy or its absence forbids it */                                          \
-    X(TOKEN, "Token", 74, true)        /* the PKCS#11 token */                                                         \
-    X(STORE, "Store", 74, true)        /* disk, files, records */                                                      \
-    X(BUSY, "Busy", 75, true)          /* somebody else holds it */                                                    \
-    X(MISSING, "Missing", 66, false)   /* what was named does not exist */
+    X(POLICY, "Policy", 78, false)       /* policy or its absence forbids it */                                        \
+    X(TOKEN, "Token", 74, true)          /* the PKCS#11 token */                                                       \
+    X(STORE, "Store", 74, true)          /* disk, files, records */                                                    \
+    X(BUSY, "Busy", 75, true)            /* somebody else holds it */                                                  \
+    X(MISSING, "Missing", 66, false)     /* what was named does not exist */
 
 #define X(name, bus, status, retry) ERR_##name,
 enum err_kind { ERR_KINDS(X) ERR__MAX };

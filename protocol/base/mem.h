@@ -39,7 +39,8 @@ void *mem_dup(const void *data, size_t len) __attribute__((malloc, returns_nonnu
 char *mem_strdup(const char *text) __attribute__((malloc, returns_nonnull, warn_unused_result));
 char *mem_strndup(const char *text, size_t max) __attribute__((malloc, returns_nonnull, warn_unused_result));
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2), returns_nonnull, warn_unused_result));
-char *mem_vprintf(const char *fmt, va_list ap) __attribute__((format(printf, 1, 0), returns_nonnull, warn_unused_result));
+char *mem_vprintf(const char *fmt, va_list ap)
+    __attribute__((format(printf, 1, 0), returns_nonnull, warn_unused_result));
 
 /* For a dup of text that may be NULL: NULL stays NULL. Returns owned. */
 char *mem_strdup_opt(const char *text) __attribute__((warn_unused_result));

@@ -30,7 +30,7 @@ static bool valid_calendar(const struct calendar *c)
         return false;
     last = days[c->month - 1] + (c->month == 2 && leap_year(c->year));
     return c->day >= 1 && c->day <= last && c->hour >= 0 && c->hour <= 23 && c->minute >= 0 && c->minute <= 59 &&
-        c->second >= 0 && c->second <= 59;
+           c->second >= 0 && c->second <= 59;
 }
 
 /* Days since 1970 of a proleptic Gregorian date, counting years from March so that the leap day comes last. */
