@@ -1,0 +1,19 @@
+/* key_file.h - keys in files, for templates that allow an exportable key. */
+#pragma once
+
+#include "agent/key/key.h"
+
+/*
+ * Makes a key and writes it as PKCS#8 PEM: 0600, never over an existing file (ERR_STORE), durable before it returns.
+ * The id is the first 20 bytes of the SHA-256 of the public key. Returns 0 with *out owned, or -1.
+ */
+int key_file_generate(const char *path, enum key_kind kind, struct key **out, struct err **errp);
+
+/* Reads one. A file that others can read or write is refused. ERR_MISSING, ERR_STORE, ERR_INVALID. */
+int key_file_open(const char *path, struct key **out, struct err **errp);
+
+/* After a crash: uses the file when it holds a whole key of this kind; else replaces it. */
+int key_file_open_or_generate(const char *path, enum key_kind kind, struct key **out, struct err **errp);
+
+/* Overwrites and removes it; not being there is no error. */
+int key_file_destroy(const char *path, struct err **errp);
