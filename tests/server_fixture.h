@@ -46,7 +46,7 @@ void server_fixture_kill(struct server_fixture *server);
  * Sets "key = value" in [section] of server.conf, adding section and key where they are missing; NULL as @value
  * removes the key. Counts from the next start, and for the commands at once.
  * For example: server_fixture_set(s, "template \"Approved\"", "EnrollmentFlags", "0x42"),
- * server_fixture_set(s, "misbehave", "relates-to", "wrong").
+ * server_fixture_set(s, "misbehave", "wrong-relates-to", "yes").
  */
 void server_fixture_set(struct server_fixture *server, const char *section, const char *key, const char *value);
 
