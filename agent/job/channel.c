@@ -1,0 +1,436 @@
+#include "agent/job/channel.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent/job/job_fields.h"
+#include "protocol/base/printable.h"
+
+#define HEADER_SIZE      6 /* length of the body, big endian; type; kind of the job or step of the checkpoint */
+#define MAX_PROGRESS     500
+#define MAX_FAILURE_TEXT 4000 /* characters */
+#define READ_AT_ONCE     65536
+
+enum frame_type { FRAME_JOB = 1, FRAME_ACK, FRAME_PROGRESS, FRAME_CHECKPOINT, FRAME_RESULT, FRAME_FAILED };
+
+struct frame {
+    enum frame_type type;
+    unsigned subject;    /* enum job_kind or enum job_checkpoint, unchecked */
+    const uint8_t *body; /* borrowed from the channel, until the next read */
+    size_t len;
+};
+
+struct channel {
+    int fd;
+    struct bytes in; /* read, and not yet taken as a frame */
+    bool ended;      /* RESULT or FAILED has passed */
+    bool asked;      /* a checkpoint waits for its ACK */
+    bool stepped;    /* @step is valid */
+    enum job_checkpoint step;
+};
+
+/* The bodies that are no struct of job.h. */
+struct body_progress {
+    char *text;
+};
+struct body_failed {
+    unsigned kind;
+    char *text, *hint;
+    uint32_t code;
+    struct job_endpoint *endpoints;
+    size_t n_endpoints;
+};
+
+static const char *const err_names[] = {
+#define X(name, bus, status, retry) bus,
+    ERR_KINDS(X)
+#undef X
+};
+LOCAL_FIELDS(body_progress_fields, body_progress, FIELD_TEXT(body_progress, text, 4 * MAX_PROGRESS));
+LOCAL_FIELDS(body_failed_fields, body_failed, FIELD_ENUM(body_failed, kind, err_names),
+    FIELD_TEXT(body_failed, text, 4 * MAX_FAILURE_TEXT), FIELD_TEXT(body_failed, hint, 4 * MAX_FAILURE_TEXT),
+    FIELD_U32(body_failed, code),
+    FIELD_LIST(body_failed, endpoints, n_endpoints, job_endpoint, job_endpoint_fields, POLICY_MAX_URIS));
+
+struct channel *channel_new(int fd)
+{
+    struct channel *channel = mem_alloc(sizeof(*channel));
+
+    channel->fd = fd;
+    channel->in.limit = HEADER_SIZE + CHANNEL_MAX_FRAME + READ_AT_ONCE;
+    return channel;
+}
+
+void channel_free(struct channel *channel)
+{
+    if (!channel)
+        return;
+    bytes_clear(&channel->in);
+    close(channel->fd);
+    free(channel);
+}
+
+int channel_fd(const struct channel *channel)
+{
+    return channel->fd;
+}
+
+/* --- frames --- */
+
+/* Writes all of it, also when the daemon has made the socket non-blocking. MSG_NOSIGNAL: an err, not a SIGPIPE. */
+static int send_all(struct channel *channel, const uint8_t *data, size_t len, struct err **errp)
+{
+    while (len) {
+        ssize_t n = send(channel->fd, data, len, MSG_NOSIGNAL);
+
+        if (n < 0 && errno == EAGAIN) {
+            struct pollfd wait = {.fd = channel->fd, .events = POLLOUT};
+
+            (void)poll(&wait, 1, -1);
+            continue;
+        }
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return err_set(errp, ERR_PROTOCOL, "the other end of the channel is gone: %m");
+        data += n;
+        len -= (size_t)n;
+    }
+    return 0;
+}
+
+/* @map NULL: no body */
+static int send_frame(struct channel *channel, enum frame_type type, unsigned subject, const struct fields *map,
+    const void *body, struct err **errp)
+{
+    CLEANUP(bytes_clear) struct bytes text = {.limit = CHANNEL_MAX_FRAME};
+    uint8_t header[HEADER_SIZE];
+
+    if (map && fields_write(map, body, false, &text, errp) < 0)
+        return err_wrap(errp, "writing to the channel");
+    header[0] = (uint8_t)(text.len >> 24);
+    header[1] = (uint8_t)(text.len >> 16);
+    header[2] = (uint8_t)(text.len >> 8);
+    header[3] = (uint8_t)text.len;
+    header[4] = (uint8_t)type;
+    header[5] = (uint8_t)subject;
+    if (send_all(channel, header, sizeof(header), errp) < 0)
+        return -1;
+    return send_all(channel, text.data, text.len, errp);
+}
+
+/* Looks at what was read. 1 and the frame, 0 when it is not whole yet, -1 when it never can be. */
+static int whole_frame(const struct channel *channel, struct frame *frame, struct err **errp)
+{
+    const uint8_t *in = channel->in.data;
+    size_t len;
+
+    if (channel->in.len < HEADER_SIZE)
+        return 0;
+    len = (size_t)in[0] << 24 | (size_t)in[1] << 16 | (size_t)in[2] << 8 | in[3];
+    if (len > CHANNEL_MAX_FRAME)
+        return err_set(errp, ERR_PROTOCOL, "a frame of %zu bytes, more than the %u allowed", len, CHANNEL_MAX_FRAME);
+    if (in[4] < FRAME_JOB || in[4] > FRAME_FAILED)
+        return err_set(errp, ERR_PROTOCOL, "a frame of unknown type %u", in[4]);
+    if (channel->in.len < HEADER_SIZE + len)
+        return 0;
+    *frame = (struct frame){(enum frame_type)in[4], in[5], in + HEADER_SIZE, len};
+    return 1;
+}
+
+static void drop_frame(struct channel *channel, const struct frame *frame)
+{
+    size_t whole = HEADER_SIZE + frame->len;
+
+    memmove(channel->in.data, channel->in.data + whole, channel->in.len - whole);
+    channel->in.len -= whole;
+}
+
+/* Reads once. 1 when something came, 0 at the end of the stream, -1 on failure, 2 when a signal or nothing came. */
+static int read_some(struct channel *channel, struct err **errp)
+{
+    CLEANUP(mem_freep) uint8_t *data = mem_alloc(READ_AT_ONCE);
+    ssize_t n = recv(channel->fd, data, READ_AT_ONCE, 0);
+
+    if (n < 0 && (errno == EINTR || errno == EAGAIN))
+        return 2;
+    if (n < 0 && errno == ECONNRESET)
+        return 0;
+    if (n < 0)
+        return err_set(errp, ERR_PROTOCOL, "reading from the channel: %m");
+    if (n == 0)
+        return 0;
+    return bytes_append(&channel->in, data, (size_t)n, errp) < 0 ? -1 : 1;
+}
+
+/* The worker's way: blocks until a frame is there. */
+static int await_frame(struct channel *channel, struct frame *frame, struct err **errp)
+{
+    int r;
+
+    while ((r = whole_frame(channel, frame, errp)) == 0) {
+        r = read_some(channel, errp);
+        if (r == 0)
+            return err_set(errp, ERR_PROTOCOL, "the daemon has closed the channel");
+        if (r < 0)
+            return -1;
+    }
+    return r;
+}
+
+/* --- the worker's side --- */
+
+int channel_read_job(struct channel *channel, enum job_kind *kind, union job_input *input, struct err **errp)
+{
+    struct frame frame;
+
+    if (await_frame(channel, &frame, errp) < 0)
+        return err_wrap(errp, "waiting for a job");
+    if (frame.type != FRAME_JOB || frame.subject >= JOB__MAX)
+        return err_set(errp, ERR_PROTOCOL, "the first frame is no job that we know");
+    if (fields_read(job_kind_info((enum job_kind)frame.subject)->input, frame.body, frame.len, input, errp) < 0)
+        return err_wrap(errp, "reading the job '%s'", job_kind_name((enum job_kind)frame.subject));
+    *kind = (enum job_kind)frame.subject;
+    drop_frame(channel, &frame);
+    return 0;
+}
+
+void channel_progress(struct channel *channel, const char *fmt, ...)
+{
+    CLEANUP(mem_freep) char *text = NULL;
+    struct body_progress body = {0};
+    va_list ap;
+
+    va_start(ap, fmt);
+    text = mem_vprintf(fmt, ap);
+    va_end(ap);
+    body.text = printable(text, strlen(text), MAX_PROGRESS);
+    (void)send_frame(channel, FRAME_PROGRESS, 0, &body_progress_fields, &body, NULL);
+    free(body.text);
+}
+
+int channel_checkpoint(
+    struct channel *channel, enum job_checkpoint step, const struct job_attempt *attempt, struct err **errp)
+{
+    struct frame frame;
+
+    if (send_frame(channel, FRAME_CHECKPOINT, step, &job_attempt_fields, attempt, errp) < 0 ||
+        await_frame(channel, &frame, errp) < 0)
+        return err_wrap(errp, "checkpoint '%s'", job_checkpoint_name(step));
+    if (frame.type != FRAME_ACK)
+        return err_set(
+            errp, ERR_PROTOCOL, "the daemon did not acknowledge the checkpoint '%s'", job_checkpoint_name(step));
+    drop_frame(channel, &frame);
+    return 0;
+}
+
+int channel_result(struct channel *channel, enum job_kind kind, const void *result, struct err **errp)
+{
+    return send_frame(channel, FRAME_RESULT, kind, job_kind_info(kind)->result, result, errp);
+}
+
+int channel_failed(struct channel *channel, const struct err *failure, const struct job_endpoint *endpoints,
+    size_t n_endpoints, struct err **errp)
+{
+    const char *hint = err_hint_text(failure);
+    struct body_failed body = {.kind = err_kind(failure), .code = err_code(failure)};
+    int r;
+
+    body.text = printable(err_text(failure), strlen(err_text(failure)), MAX_FAILURE_TEXT);
+    body.hint = hint ? printable(hint, strlen(hint), MAX_FAILURE_TEXT) : NULL;
+    body.n_endpoints = n_endpoints < POLICY_MAX_URIS ? n_endpoints : POLICY_MAX_URIS;
+    body.endpoints = body.n_endpoints ? mem_calloc(body.n_endpoints, sizeof(*body.endpoints)) : NULL;
+    for (size_t i = 0; i < body.n_endpoints; i++)
+        fields_copy(&job_endpoint_fields, &body.endpoints[i], &endpoints[i]);
+    r = send_frame(channel, FRAME_FAILED, 0, &body_failed_fields, &body, errp);
+    fields_clear(&body_failed_fields, &body);
+    return r;
+}
+
+/* --- the daemon's side --- */
+
+int channel_send_job(struct channel *channel, enum job_kind kind, const void *input, struct err **errp)
+{
+    return send_frame(channel, FRAME_JOB, kind, job_kind_info(kind)->input, input, errp);
+}
+
+/* A worker waits for the ACK and says nothing meanwhile; one that has is no longer believed. */
+int channel_ack(struct channel *channel, struct err **errp)
+{
+    uint8_t byte;
+
+    if (!channel->asked)
+        return err_set(errp, ERR_INTERNAL, "there is no checkpoint to acknowledge");
+    if (channel->in.len || recv(channel->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+        return err_set(errp, ERR_PROTOCOL, "the worker went on without waiting for its checkpoint");
+    if (send_frame(channel, FRAME_ACK, 0, NULL, NULL, errp) < 0)
+        return -1;
+    channel->asked = false;
+    return 0;
+}
+
+static int read_progress(const struct frame *frame, struct channel_event *event, struct err **errp)
+{
+    struct body_progress body = {0};
+
+    if (fields_read(&body_progress_fields, frame->body, frame->len, &body, errp) < 0)
+        return err_wrap(errp, "progress");
+    event->type = CHANNEL_PROGRESS;
+    event->text = body.text ? body.text : mem_strdup("");
+    return 0;
+}
+
+static int read_checkpoint(struct channel *channel, enum job_kind kind, const struct frame *frame,
+    struct channel_event *event, struct err **errp)
+{
+    enum job_checkpoint step = (enum job_checkpoint)frame->subject;
+
+    if (!job_kind_info(kind)->checkpoints)
+        return err_set(errp, ERR_PROTOCOL, "a checkpoint in a job '%s', which has none", job_kind_name(kind));
+    if (frame->subject >= CHECKPOINT__MAX || (channel->stepped && step < channel->step))
+        return err_set(errp, ERR_PROTOCOL, "checkpoint %u is out of turn", frame->subject);
+    if (fields_read(&job_attempt_fields, frame->body, frame->len, &event->attempt, errp) < 0)
+        return err_wrap(errp, "checkpoint '%s'", job_checkpoint_name(step));
+    event->type = CHANNEL_CHECKPOINT;
+    event->step = step;
+    channel->stepped = true;
+    channel->step = step;
+    channel->asked = true;
+    return 0;
+}
+
+static int read_result(struct channel *channel, enum job_kind kind, const struct frame *frame,
+    struct channel_event *event, struct err **errp)
+{
+    static const size_t offsets[] = {
+        [JOB_REFRESH] = offsetof(struct channel_event, refreshed),
+        [JOB_ENROLL] = offsetof(struct channel_event, enrolled),
+        [JOB_POLL] = offsetof(struct channel_event, enrolled),
+        [JOB_RETIRE] = offsetof(struct channel_event, retired),
+        [JOB_TOKENS] = offsetof(struct channel_event, tokens),
+    };
+
+    if (frame->subject != kind)
+        return err_set(errp, ERR_PROTOCOL, "the result of another job than '%s'", job_kind_name(kind));
+    if (fields_read(job_kind_info(kind)->result, frame->body, frame->len, (char *)event + offsets[kind], errp) < 0)
+        return err_wrap(errp, "result of '%s'", job_kind_name(kind));
+    event->type = CHANNEL_RESULT;
+    channel->ended = true;
+    return 0;
+}
+
+static int read_failed(
+    struct channel *channel, const struct frame *frame, struct channel_event *event, struct err **errp)
+{
+    struct body_failed body = {0};
+
+    if (fields_read(&body_failed_fields, frame->body, frame->len, &body, errp) < 0)
+        return err_wrap(errp, "failure");
+    event->type = CHANNEL_FAILED;
+    event->failure = err_new((enum err_kind)body.kind, body.text ? body.text : "failed", body.hint, body.code);
+    event->endpoints = TAKE(body.endpoints);
+    event->n_endpoints = body.n_endpoints;
+    body.n_endpoints = 0;
+    fields_clear(&body_failed_fields, &body);
+    channel->ended = true;
+    return 0;
+}
+
+static int read_event(struct channel *channel, enum job_kind kind, const struct frame *frame,
+    struct channel_event *event, struct err **errp)
+{
+    if (channel->ended)
+        return err_set(errp, ERR_PROTOCOL, "a frame behind the last one");
+    if (channel->asked)
+        return err_set(errp, ERR_PROTOCOL, "a frame before the checkpoint was acknowledged");
+    switch (frame->type) {
+    case FRAME_PROGRESS:
+        return read_progress(frame, event, errp);
+    case FRAME_CHECKPOINT:
+        return read_checkpoint(channel, kind, frame, event, errp);
+    case FRAME_RESULT:
+        return read_result(channel, kind, frame, event, errp);
+    case FRAME_FAILED:
+        return read_failed(channel, frame, event, errp);
+    case FRAME_JOB:
+    case FRAME_ACK:
+        break;
+    }
+    return err_set(errp, ERR_PROTOCOL, "a frame that only the daemon sends");
+}
+
+static int64_t monotonic_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Waits until the descriptor is readable or @deadline (-1: for ever) has passed. 1, or 0. */
+static int wait_readable(int fd, int64_t deadline)
+{
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    int64_t left = deadline < 0 ? -1 : deadline - monotonic_ms();
+    int r;
+
+    if (deadline >= 0 && left < 0)
+        left = 0;
+    r = poll(&wait, 1, (int)left);
+    return r > 0 || (r < 0 && errno == EINTR && left != 0);
+}
+
+/* The stream has ended: fine between two frames, and no more than that. */
+static int at_end(const struct channel *channel, struct channel_event *event, struct err **errp)
+{
+    if (channel->in.len)
+        return err_set(errp, ERR_PROTOCOL, "cut in the middle of a frame");
+    event->type = CHANNEL_CLOSED;
+    return 1;
+}
+
+int channel_next(
+    struct channel *channel, enum job_kind kind, int timeout_ms, struct channel_event *event, struct err **errp)
+{
+    int64_t deadline = timeout_ms < 0 ? -1 : monotonic_ms() + timeout_ms;
+    struct channel_event next = {0};
+    struct frame frame;
+    int r;
+
+    while ((r = whole_frame(channel, &frame, errp)) == 0) {
+        if (!wait_readable(channel->fd, deadline))
+            return 0;
+        r = read_some(channel, errp);
+        if (r == 0) {
+            *event = (struct channel_event){0};
+            return at_end(channel, event, errp) < 0 ? broken(errp) : 1;
+        }
+        if (r < 0)
+            return broken(errp);
+    }
+    if (r < 0 || read_event(channel, kind, &frame, &next, errp) < 0)
+        return broken(errp);
+    drop_frame(channel, &frame);
+    *event = next;
+    return 1;
+}
+
+void channel_event_clear(struct channel_event *event)
+{
+    free(event->text);
+    job_attempt_clear(&event->attempt);
+    job_refreshed_clear(&event->refreshed);
+    job_enrolled_clear(&event->enrolled);
+    job_token_list_clear(&event->tokens);
+    err_free(event->failure);
+    for (size_t i = 0; i < event->n_endpoints; i++)
+        fields_clear(&job_endpoint_fields, &event->endpoints[i]);
+    free(event->endpoints);
+    *event = (struct channel_event){0};
+}

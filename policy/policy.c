@@ -1,0 +1,132 @@
+#include "policy/policy.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    uint32_t auth;
+    const char *name;
+} auths[] = {
+#define X(name, value, text) {value, text},
+    POLICY_AUTHS(X)
+#undef X
+};
+
+const char *policy_auth_name(uint32_t auth)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(auths); i++)
+        if (auths[i].auth == auth)
+            return auths[i].name;
+    return "unknown";
+}
+
+bool policy_auth_parse(const char *name, uint32_t *auth)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(auths); i++)
+        if (strcmp(auths[i].name, name) == 0) {
+            *auth = auths[i].auth;
+            return true;
+        }
+    return false;
+}
+
+const struct template *policy_find_template(const struct policy *policy, const char *oid)
+{
+    for (size_t i = 0; i < policy->n_templates; i++)
+        if (strcmp(policy->templates[i].oid, oid) == 0)
+            return &policy->templates[i];
+    return NULL;
+}
+
+const struct template *policy_find_template_by_name(const struct policy *policy, const char *name)
+{
+    for (size_t i = 0; i < policy->n_templates; i++)
+        if (strcmp(policy->templates[i].name, name) == 0)
+            return &policy->templates[i];
+    return NULL;
+}
+
+static void extension_clear(struct policy_extension *extension)
+{
+    free(extension->oid);
+    bytes_clear(&extension->value);
+}
+
+void template_clear(struct template *template)
+{
+    free(template->name);
+    free(template->oid);
+    free(template->key_algorithm);
+    free(template->hash);
+    strlist_clear(&template->ra_ekus);
+    strlist_clear(&template->ra_policies);
+    strlist_clear(&template->superseded);
+    strlist_clear(&template->providers);
+    for (size_t i = 0; i < template->n_extensions; i++)
+        extension_clear(&template->extensions[i]);
+    free(template->extensions);
+    free(template->cas);
+    *template = (struct template){0};
+}
+
+void template_copy(struct template *to, const struct template *from)
+{
+    *to = *from;
+    to->name = mem_strdup_opt(from->name);
+    to->oid = mem_strdup_opt(from->oid);
+    to->key_algorithm = mem_strdup_opt(from->key_algorithm);
+    to->hash = mem_strdup_opt(from->hash);
+    strlist_copy(&to->ra_ekus, &from->ra_ekus);
+    strlist_copy(&to->ra_policies, &from->ra_policies);
+    strlist_copy(&to->superseded, &from->superseded);
+    strlist_copy(&to->providers, &from->providers);
+    to->extensions = from->n_extensions ? mem_calloc(from->n_extensions, sizeof(*to->extensions)) : NULL;
+    for (size_t i = 0; i < from->n_extensions; i++) {
+        to->extensions[i].oid = mem_strdup_opt(from->extensions[i].oid);
+        to->extensions[i].critical = from->extensions[i].critical;
+        bytes_copy(&to->extensions[i].value, &from->extensions[i].value);
+    }
+    to->cas = from->n_cas ? mem_dup(from->cas, from->n_cas * sizeof(*from->cas)) : NULL;
+}
+
+void policy_ca_clear(struct policy_ca *ca)
+{
+    free(ca->name);
+    bytes_clear(&ca->certificate);
+    for (size_t i = 0; i < ca->n_uris; i++)
+        free(ca->uris[i].uri);
+    free(ca->uris);
+    *ca = (struct policy_ca){0};
+}
+
+void policy_ca_copy(struct policy_ca *to, const struct policy_ca *from)
+{
+    *to = *from;
+    to->name = mem_strdup_opt(from->name);
+    bytes_copy(&to->certificate, &from->certificate);
+    to->uris = from->n_uris ? mem_dup(from->uris, from->n_uris * sizeof(*from->uris)) : NULL;
+    for (size_t i = 0; i < from->n_uris; i++)
+        to->uris[i].uri = mem_strdup_opt(from->uris[i].uri);
+}
+
+void policy_clear(struct policy *policy)
+{
+    free(policy->id);
+    free(policy->friendly_name);
+    for (size_t i = 0; i < policy->n_templates; i++)
+        template_clear(&policy->templates[i]);
+    free(policy->templates);
+    for (size_t i = 0; i < policy->n_cas; i++)
+        policy_ca_clear(&policy->cas[i]);
+    free(policy->cas);
+    strlist_clear(&policy->skipped);
+    *policy = (struct policy){0};
+}
+
+void policy_free(struct policy *policy)
+{
+    if (!policy)
+        return;
+    policy_clear(policy);
+    free(policy);
+}
