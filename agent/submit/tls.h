@@ -1,0 +1,25 @@
+/* tls.h - who the server must be, and who we are, in the TLS handshake of http. */
+#pragma once
+
+#include "agent/submit/http.h"
+
+/* What one handshake needs, and what it found. Plain; http fills the first two. */
+struct tls_session {
+    const char *host;                     /* borrowed; as in struct http_url */
+    const struct http_identity *identity; /* borrowed; NULL: none */
+    struct err *failure;                  /* owned; why the server was not accepted, or our key not usable */
+    int alert;                            /* the fatal alert that came from the server, or 0 */
+};
+
+/*
+ * Sets up an SSL_CTX of libcurl's: our certificate and key, and a verification that looks at chain, name, dates and
+ * serverAuth before anything of ours is shown to the server. 0, or -1 with session->failure.
+ *
+ * @session  borrowed until the connection is closed
+ */
+int tls_prepare(struct tls_session *session, void *ssl_ctx);
+
+/* When the handshake says why the exchange failed, moves that to *errp with a hint and returns true. */
+bool tls_explain(struct tls_session *session, const char *where, struct err **errp);
+
+void tls_session_clear(struct tls_session *session);
