@@ -1,11 +1,14 @@
 #include "agent/key/token.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,7 +32,8 @@ struct token {
     struct token_info info;
     CK_SLOT_ID slot;    /* under the module's lock, as is all below */
     struct secret *pin; /* owned, or NULL */
-    bool pin_is_ours;
+    bool is_ours;
+    char *store_dir;   /* owned; NULL: the module makes durable what it writes */
     bool pin_accepted; /* by this token, in this process */
     bool pin_refused;
     char *lock_path;  /* owned; NULL: no lock among processes */
@@ -233,9 +237,11 @@ int token_open(const struct token_place *place, const struct secret *pin, struct
     t->slot = found.slot;
     fill_info(found.module, &found.raw, &t->info);
     t->pin = pin ? secret_copy(secret_peek(pin), secret_len(pin)) : NULL;
-    t->pin_is_ours = place->pin_is_ours;
+    t->is_ours = place->is_ours;
     t->lock_path = state_path(place->state_dir, "lock", &t->raw);
     t->guard_path = state_path(place->state_dir, "pin-attempt", &t->raw);
+    if (place->is_ours && place->state_dir)
+        t->store_dir = mem_printf("%s/tokens", place->state_dir);
     t->refs = 1;
     (void)pthread_mutex_init(&t->refs_lock, NULL);
     *out = t;
@@ -264,6 +270,7 @@ void token_close(struct token *t)
     token_module_unref(t->module);
     token_info_clear(&t->info);
     secret_free(t->pin);
+    free(t->store_dir);
     free(t->lock_path);
     free(t->guard_path);
     (void)pthread_mutex_destroy(&t->refs_lock);
@@ -337,7 +344,7 @@ static int present_pin(struct token *t, struct token_session *s, struct err **er
     bool guarded = t->guard_path && !t->pin_accepted;
     CK_RV rv;
 
-    if (guarded && token_guard_begin(t->guard_path, t->pin, t->pin_is_ours, &attempt, errp) < 0)
+    if (guarded && token_guard_begin(t->guard_path, t->pin, t->is_ours, &attempt, errp) < 0)
         return -1;
     /* The parameter is not const, though no module writes there; a copy would be one more place to wipe. */
     rv = s->f->C_Login(s->handle, CKU_USER, (CK_UTF8CHAR *)(uintptr_t)secret_peek(t->pin), secret_len(t->pin));
@@ -483,6 +490,30 @@ static int run_with_retries(
     }
 }
 
+static int flush_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    int fd;
+    int r;
+
+    (void)ftw;
+    if (type != FTW_F && type != FTW_D && type != FTW_DP)
+        return 0;
+    fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || !st)
+        return errno == ENOENT ? 0 : -1;
+    r = fsync(fd);
+    (void)close(fd);
+    return r;
+}
+
+/* SoftHSM leaves its files to the system's leisure. Flushing what is clean costs nothing. */
+int token_flush_folder(const char *path, struct err **errp)
+{
+    if (nftw(path, flush_one, 16, FTW_PHYS | FTW_DEPTH) < 0)
+        return err_set(errp, ERR_STORE, "flushing %s: %m", path);
+    return 0;
+}
+
 static int lock_token(const struct token *t, enum token_access access, int *fd, struct err **errp)
 {
     *fd = -1;
@@ -506,6 +537,8 @@ int token_run(struct token *t, enum token_access access, token_operation operati
     r = lock_token(t, access, &lock, errp);
     if (r == 0)
         r = run_with_retries(t, access, operation, arg, lock, errp);
+    if (r >= 0 && access == TOKEN_WRITE && t->store_dir && token_flush_folder(t->store_dir, errp) < 0)
+        r = -1;
     if (lock >= 0)
         (void)close(lock);
     token_module_unlock(t->module);

@@ -15,7 +15,8 @@ struct token_place {
     const char *module;    /* NULL: every module that p11-kit knows; else the path of one */
     const char *state_dir; /* existing directory for the token's lock and the memory of a refused PIN; NULL: neither
                               is kept, for listing and for tests */
-    bool pin_is_ours;      /* we made this token and its PIN: a login that was cut off by a crash may be tried again */
+    bool is_ours; /* made by token_softhsm_create, and @state_dir is its directory: a login that was cut off by a crash
+                     may be tried again, and what is written is flushed to disk, which SoftHSM leaves out */
 };
 
 /* What a person can know of a token. Plain; token_info_clear frees the texts. */

@@ -11,6 +11,7 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
+#include "agent/key/private_file.h"
 #include "protocol/base/bytes.h"
 
 #define SALT_LEN   16
@@ -91,23 +92,11 @@ static int new_line(struct guard_line *line, const struct secret *pin, struct er
     return hash_pin(line->salt, pin, line->digest, errp);
 }
 
-/* Makes a new file's name durable, too. */
-static int sync_folder(const char *path)
-{
-    CLEANUP(mem_freep) char *folder = mem_strndup(path, (size_t)(strrchr(path, '/') - path) + 1);
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int r = fd < 0 ? -1 : fsync(fd);
-
-    if (fd >= 0)
-        (void)close(fd);
-    return r;
-}
-
 static int open_locked(const char *path, struct err **errp)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 
-    if (fd >= 0 && flock(fd, LOCK_EX) == 0 && sync_folder(path) == 0)
+    if (fd >= 0 && flock(fd, LOCK_EX) == 0 && private_file_sync_folder(path) == 0)
         return fd;
     err_set(errp, ERR_STORE, "opening %s: %m", path);
     if (fd >= 0)
