@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "protocol/base/printable.h"
+
 struct err {
     enum err_kind kind;
     uint32_t hresult;
@@ -138,9 +140,10 @@ enum err_kind err_kind_parse(const char *name)
 
 void err_print(const char *program, const struct err *err)
 {
-    const char *hint = err_hint_text(err);
+    CLEANUP(mem_freep) char *text = printable_text(err_text(err));
+    CLEANUP(mem_freep) char *hint = printable_text(err_hint_text(err));
 
-    fprintf(stderr, "%s: %s\n", program, err_text(err));
-    if (hint)
+    fprintf(stderr, "%s: %s\n", program, text);
+    if (*hint)
         fprintf(stderr, "hint: %s\n", hint);
 }
