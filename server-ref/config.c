@@ -46,6 +46,7 @@ static const struct {
 
 static const struct field ca_fields[] = {
     AT("CAConfig", TEXT, config, ca_config),
+    AT("Domain", TEXT, config, domain),
     AT("EditFlags", LIST, config, edit_flags),
     AT("AllowSHA1", BOOL, config, allow_sha1),
     AT("MaximumValidity", SPAN, config, maximum_validity),
@@ -312,7 +313,7 @@ static int check_template(const struct cert_template *template, struct err **err
         return err_set(errp, ERR_CONFIG, "RenewalPeriod must be shorter than ValidityPeriod, and both more than 0");
     if (template->hash && template->schema < 3)
         return err_set(errp, ERR_CONFIG, "HashAlgorithm needs SchemaVersion 3 or 4");
-    if (template->private_key_flags & (PRIVATE_KEY_FLAG_ARCHIVAL | PRIVATE_KEY_FLAG_ATTEST_REQUIRED))
+    if (template->private_key_flags & (XCEP_KEY_REQUIRE_PRIVATE_KEY_ARCHIVAL | XCEP_KEY_ATTEST_REQUIRED))
         return err_set(errp, ERR_CONFIG, "this server does neither key archival nor attestation");
     return 0;
 }
@@ -441,9 +442,10 @@ bool config_permits(const struct strlist *list, const char *account)
 
 bool template_renews_by_key(const struct cert_template *template)
 {
-    const uint32_t needed = ENROLLMENT_FLAG_PREVIOUS_APPROVAL | ENROLLMENT_FLAG_KEY_BASED_RENEWAL;
+    const uint32_t needed = XCEP_ENROLL_PREVIOUS_APPROVAL_VALIDATE_REENROLLMENT |
+                            XCEP_ENROLL_ALLOW_PREVIOUS_APPROVAL_KEYBASEDRENEWAL_VALIDATE_REENROLLMENT;
 
-    return (template->name_flags & NAME_FLAG_ENROLLEE_SUPPLIES_SUBJECT) &&
+    return (template->name_flags & XCEP_NAME_ENROLLEE_SUPPLIES_SUBJECT) &&
            (template->enrollment_flags & needed) == needed;
 }
 

@@ -7,6 +7,7 @@
 
 #include "protocol/base/err.h"
 #include "protocol/base/mem.h"
+#include "protocol/xcep/flags.h"
 #include "server-ref/misbehave.h"
 
 /* How a caller proves who it is; the numbers are those of clientAuthentication, [MS-XCEP] 3.1.4.1.3.5. */
@@ -35,22 +36,7 @@ struct service {
 enum key_algorithm { KEY_ALGORITHMS(X) };
 #undef X
 
-/* Flags of a template that change what this server does, [MS-CRTD] 2.26 to 2.28. */
-#define NAME_FLAG_ENROLLEE_SUPPLIES_SUBJECT 0x00000001u
-#define NAME_FLAG_OLD_CERT_SUPPLIES_SUBJECT 0x00000008u
-#define NAME_FLAG_SAN_DNS                   0x08000000u
-#define NAME_FLAG_SUBJECT_DNS_AS_CN         0x10000000u
-#define NAME_FLAG_SUBJECT_COMMON_NAME       0x40000000u
-#define ENROLLMENT_FLAG_PEND_ALL            0x00000002u
-#define ENROLLMENT_FLAG_PREVIOUS_APPROVAL   0x00000040u
-#define ENROLLMENT_FLAG_BASIC_CONSTRAINTS   0x00008000u
-#define ENROLLMENT_FLAG_KEY_BASED_RENEWAL   0x00010000u
-#define ENROLLMENT_FLAG_NO_SECURITY_EXT     0x00080000u
-#define PRIVATE_KEY_FLAG_ARCHIVAL           0x00000001u
-#define PRIVATE_KEY_FLAG_SAME_KEY_RENEWAL   0x00000080u
-#define PRIVATE_KEY_FLAG_ATTEST_REQUIRED    0x00002000u
-
-/* [template "NAME"]; the words are those of the attributes in Active Directory. */
+/* [template "NAME"]; the flags are those of flags.h, the words are those of the attributes in Active Directory. */
 struct cert_template {
     char *name; /* owned */
     char *oid;  /* owned */
@@ -95,10 +81,11 @@ struct limits {
 };
 
 struct config {
-    char *dir;                           /* owned; where it was read from */
-    char *ca_config;                     /* owned; "host\CA common name" */
-    char *host;                          /* owned; the first part of it: stands in the addresses of the policy */
-    char *ca_name;                       /* owned; the second */
+    char *dir;       /* owned; where it was read from */
+    char *ca_config; /* owned; "host\CA common name" */
+    char *host;      /* owned; the first part of it: stands in the addresses of the policy */
+    char *ca_name;   /* owned; the second */
+    char *domain;    /* owned; what accounts without an [account] section have behind their name; NULL: nothing */
     struct strlist edit_flags;           /* of EDITF_ENABLERENEWONBEHALFOF */
     bool allow_sha1;                     /* for the possession proof of a PKCS#10 only */
     int64_t maximum_validity;            /* seconds */
