@@ -23,6 +23,6 @@ struct xmldoc;
  * Returns 0, or -1 with ERR_INVALID and a text that names line and column.
  */
 int xmldoc_parse(const void *data, size_t len, struct xmldoc **out, struct err **errp);
-struct _xmlNode *xmldoc_root(const struct xmldoc *doc); /* borrowed until xmldoc_free */
-void xmldoc_free(struct xmldoc *doc);                   /* takes; NULL is fine */
+const struct _xmlNode *xmldoc_root(const struct xmldoc *doc); /* borrowed until xmldoc_free */
+void xmldoc_free(struct xmldoc *doc);                         /* takes; NULL is fine */
 DEFINE_FREEP(struct xmldoc, xmldoc_free)

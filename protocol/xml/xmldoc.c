@@ -1,0 +1,235 @@
+#include "protocol/xml/xmldoc.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include <libxml/SAX2.h>
+#include <libxml/parser.h>
+#include <libxml/parserInternals.h>
+
+#include "protocol/base/printable.h"
+
+#if LIBXML_VERSION < 21200
+typedef xmlError xml_error;
+#else
+typedef const xmlError xml_error;
+#endif
+
+struct xmldoc {
+    xmlDoc *doc;
+};
+
+/* One parse: what libxml2 calls back finds it in the context's _private. */
+struct parse {
+    size_t nodes;
+    bool failed;
+    struct err **errp;
+};
+
+static struct parse *parse_of(void *context)
+{
+    return ((xmlParserCtxt *)context)->_private;
+}
+
+/* Sets the first failure, with its place, and stops. */
+static __attribute__((format(printf, 2, 3))) void refuse(xmlParserCtxt *context, const char *fmt, ...)
+{
+    struct parse *parse = parse_of(context);
+    CLEANUP(mem_freep) char *text = NULL;
+    va_list ap;
+
+    if (!parse->failed) {
+        va_start(ap, fmt);
+        text = mem_vprintf(fmt, ap);
+        va_end(ap);
+        err_set(parse->errp, ERR_INVALID, "line %d, column %d: %s", xmlSAX2GetLineNumber(context),
+            xmlSAX2GetColumnNumber(context), text);
+    }
+    parse->failed = true;
+    xmlStopParser(context);
+}
+
+static void on_error(void *context, xml_error *error)
+{
+    struct parse *parse = parse_of(context);
+    CLEANUP(mem_freep) char *text = NULL;
+    const char *message = error->message ? error->message : "not well-formed";
+
+    if (error->level < XML_ERR_ERROR || parse->failed)
+        return;
+    parse->failed = true;
+    text = printable(message, strcspn(message, "\n"), 200);
+    err_set(parse->errp, ERR_INVALID, "line %d, column %d: %s", error->line, error->int2, text);
+}
+
+static void on_doctype(void *context, const xmlChar *name __attribute__((unused)),
+    const xmlChar *id __attribute__((unused)), const xmlChar *system __attribute__((unused)))
+{
+    refuse(context, "a DOCTYPE is not allowed here");
+}
+
+static void on_start_document(void *context)
+{
+    xmlParserCtxt *parser = context;
+    CLEANUP(mem_freep) char *shown = NULL;
+    const char *encoding;
+
+    xmlSAX2StartDocument(context);
+    encoding = parser->myDoc ? (const char *)parser->myDoc->encoding : NULL;
+    if (!encoding || strcasecmp(encoding, "UTF-8") == 0 || strcasecmp(encoding, "US-ASCII") == 0)
+        return;
+    shown = printable(encoding, strlen(encoding), 40);
+    refuse(parser, "the encoding is '%s', and only UTF-8 is accepted", shown);
+}
+
+static void on_start_element(void *context, const xmlChar *name, const xmlChar *prefix, const xmlChar *uri,
+    int n_namespaces, const xmlChar **namespaces, int n_attributes, int n_defaulted, const xmlChar **attributes)
+{
+    xmlParserCtxt *parser = context;
+    struct parse *parse = parse_of(context);
+
+    parse->nodes += 1 + (size_t)n_namespaces + (size_t)n_attributes;
+    if (parser->nodeNr >= XMLDOC_MAX_DEPTH)
+        refuse(parser, "elements are more than %d deep", XMLDOC_MAX_DEPTH);
+    else if (n_namespaces + n_attributes > XMLDOC_MAX_ATTRIBUTES)
+        refuse(parser, "an element has more than %d attributes", XMLDOC_MAX_ATTRIBUTES);
+    else if (parse->nodes > XMLDOC_MAX_NODES)
+        refuse(parser, "more than %d elements and attributes", XMLDOC_MAX_NODES);
+    else
+        xmlSAX2StartElementNs(
+            context, name, prefix, uri, n_namespaces, namespaces, n_attributes, n_defaulted, attributes);
+}
+
+static bool starts(const char *at, const char *end, const char *what)
+{
+    size_t len = strlen(what);
+
+    return (size_t)(end - at) >= len && memcmp(at, what, len) == 0;
+}
+
+/* Behind the markup at @at that is no start tag, NULL when it is one; the end when it is not closed. */
+static const char *skip_other(const char *at, const char *end)
+{
+    static const struct {
+        const char *open, *close;
+    } kinds[] = {{"<!--", "-->"}, {"<![CDATA[", "]]>"}, {"<?", "?>"}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+        const char *found;
+
+        if (!starts(at, end, kinds[i].open))
+            continue;
+        at += strlen(kinds[i].open);
+        found = memmem(at, (size_t)(end - at), kinds[i].close, strlen(kinds[i].close));
+        return found ? found + strlen(kinds[i].close) : end;
+    }
+    return NULL;
+}
+
+/* The '>' that ends the tag at @at, which may have others in its attribute values; the end where there is none. */
+static const char *tag_end(const char *at, const char *end)
+{
+    char quote = 0;
+
+    for (; at < end; at++) {
+        if (quote)
+            quote = *at == quote ? 0 : quote;
+        else if (*at == '"' || *at == '\'')
+            quote = *at;
+        else if (*at == '>')
+            break;
+    }
+    return at;
+}
+
+/*
+ * libxml2 compares each attribute of a tag with all before it, and calls back only at the tag's end: a tag of megabytes
+ * would keep it busy for hours. So the length of tags is checked first.
+ */
+static int check_tags(const char *data, size_t len, struct err **errp)
+{
+    const char *end = data + len;
+    const char *at = data;
+
+    while (at < end && (at = memchr(at, '<', (size_t)(end - at)))) {
+        const char *behind = skip_other(at, end);
+
+        if (!behind) {
+            behind = tag_end(at, end);
+            if (behind - at > (ptrdiff_t)XMLDOC_MAX_TAG) {
+                int line = 1;
+
+                for (const char *c = data; c < at; c++)
+                    line += *c == '\n';
+                return err_set(errp, ERR_INVALID, "line %d: a tag is longer than %u bytes", line, XMLDOC_MAX_TAG);
+            }
+        }
+        at = behind;
+    }
+    return 0;
+}
+
+/* Refuses what libxml2 would guess another encoding from. */
+static int check_start(const char *data, size_t len, struct err **errp)
+{
+    size_t mark = starts(data, data + len, "\xef\xbb\xbf") ? 3 : 0;
+
+    if (len == mark)
+        return err_set(errp, ERR_INVALID, "line 1: the document is empty");
+    if (len > XMLDOC_MAX_SIZE)
+        return err_set(errp, ERR_INVALID, "the document has %zu bytes, and %u are the most", len, XMLDOC_MAX_SIZE);
+    if (!strchr("< \t\r\n", data[mark]) || !data[mark] || (len > mark + 1 && !data[mark + 1]))
+        return err_set(errp, ERR_INVALID, "line 1: not an XML document in UTF-8");
+    return 0;
+}
+
+static void context_freep(xmlParserCtxt **context)
+{
+    if (*context)
+        xmlFreeParserCtxt(*context);
+}
+
+int xmldoc_parse(const void *data, size_t len, struct xmldoc **out, struct err **errp)
+{
+    static const int options =
+        XML_PARSE_NONET | XML_PARSE_NOBLANKS | XML_PARSE_NOCDATA | XML_PARSE_COMPACT | XML_PARSE_BIG_LINES;
+    CLEANUP(context_freep) xmlParserCtxt *context = NULL;
+    struct parse parse = {.errp = errp};
+    xmlDoc *doc;
+
+    if (check_start(data, len, errp) < 0 || check_tags(data, len, errp) < 0)
+        return -1;
+    context = xmlNewParserCtxt();
+    if (!context)
+        return err_set(errp, ERR_INTERNAL, "libxml2 gives no parser");
+    context->_private = &parse;
+    context->sax->serror = on_error;
+    context->sax->startDocument = on_start_document;
+    context->sax->startElementNs = on_start_element;
+    context->sax->internalSubset = on_doctype;
+    context->sax->comment = NULL;
+    context->sax->processingInstruction = NULL;
+    doc = xmlCtxtReadMemory(context, data, (int)len, NULL, NULL, options);
+    if (parse.failed || !doc || !xmlDocGetRootElement(doc)) {
+        xmlFreeDoc(doc);
+        return err_set(errp, ERR_INVALID, "not an XML document");
+    }
+    *out = mem_alloc(sizeof(**out));
+    (*out)->doc = doc;
+    return 0;
+}
+
+const xmlNode *xmldoc_root(const struct xmldoc *doc)
+{
+    return xmlDocGetRootElement(doc->doc);
+}
+
+void xmldoc_free(struct xmldoc *doc)
+{
+    if (!doc)
+        return;
+    xmlFreeDoc(doc->doc);
+    free(doc);
+}
