@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "agent/submit/tls.h"
+#include "agent/submit/http_tls.h"
 
 #define MAX_HEADERS (64u << 10) /* bytes of header lines in one answer */
 
@@ -82,7 +82,7 @@ struct exchange {
     struct http_answer *answer;
     size_t header_bytes;
     bool too_long;
-    struct tls_session tls;
+    struct http_tls tls;
     char curl_says[CURL_ERROR_SIZE];
 };
 
@@ -146,7 +146,7 @@ static CURLcode prepare_tls(CURL *curl, void *ssl_ctx, void *arg)
     struct exchange *x = arg;
 
     (void)curl;
-    return tls_prepare(&x->tls, ssl_ctx) < 0 ? CURLE_SSL_CERTPROBLEM : CURLE_OK;
+    return http_tls_prepare(&x->tls, ssl_ctx) < 0 ? CURLE_SSL_CERTPROBLEM : CURLE_OK;
 }
 
 /* What libcurl's codes mean to a person who runs the agent. Those not listed are a network failure in its own words. */
@@ -191,7 +191,7 @@ static int explain(struct exchange *x, CURL *curl, CURLcode code, struct err **e
         err_set(errp, ERR_PROTOCOL, "%s: the answer is longer than %zu bytes", where, x->request->answer_limit);
         return err_hint(errp, "no enrollment server answers that much: check the address in the configuration");
     }
-    if (tls_explain(&x->tls, where, errp))
+    if (http_tls_explain(&x->tls, where, errp))
         return -1;
     for (size_t i = 0; i < ARRAY_SIZE(failures); i++) {
         const struct failure *f = &failures[i];
@@ -290,7 +290,7 @@ int http_post(const struct http_request *request, struct http_answer *answer, st
     if (http_url_parse(request->url, &url, errp) < 0)
         return -1;
     x.where = where = mem_printf("%s:%u", url.host, url.port);
-    x.tls = (struct tls_session){.host = url.host, .identity = request->identity};
+    x.tls = (struct http_tls){.host = url.host, .identity = request->identity};
     for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
         headers = curl_slist_append(headers, lines[i]);
     if (!curl || !headers || set_options(curl, headers, &x, url.text) < 0) {
@@ -300,7 +300,7 @@ int http_post(const struct http_request *request, struct http_answer *answer, st
     code = curl_easy_perform(curl);
     if (code)
         explain(&x, curl, code, errp);
-    tls_session_clear(&x.tls);
+    http_tls_clear(&x.tls);
     if (code)
         return -1;
     read_facts(curl, &got);

@@ -3,9 +3,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/job/job_fields.h"
 #include "protocol/base/printable.h"
 #include "protocol/pki/cert.h"
 #include "protocol/pki/oid.h"
+
+#define SHOWN 200 /* characters of a name in a sentence */
+
+/* A sentence fits the bounds of the channel, whatever it tells of. */
+static void note(struct strlist *skipped, const char *text)
+{
+    CLEANUP(mem_freep) char *line = printable(text, strlen(text), POLICY_MAX_TEXT / 4);
+
+    if (skipped->n < JOB_MAX_SKIPPED)
+        strlist_add(skipped, line);
+}
 
 /* Text of the server's that becomes a value: whole, or not at all. */
 static int take_text(const char *text, const char *what, char **out, struct err **errp)
@@ -20,6 +32,8 @@ static int take_text(const char *text, const char *what, char **out, struct err 
 
 static int take_list(const struct strlist *from, const char *what, struct strlist *to, struct err **errp)
 {
+    if (from->n > JOB_MAX_NAMES)
+        return err_set(errp, ERR_INVALID, "%s: more than %d of them", what, JOB_MAX_NAMES);
     for (size_t i = 0; i < from->n; i++) {
         CLEANUP(mem_freep) char *text = NULL;
 
@@ -52,6 +66,8 @@ static int resolve_opt(
 static int resolve_list(const struct xcep_response *response, const struct xcep_references *references,
     const char *what, struct strlist *to, struct err **errp)
 {
+    if (references->n > JOB_MAX_NAMES)
+        return err_set(errp, ERR_INVALID, "%s: more than %d of them", what, JOB_MAX_NAMES);
     for (size_t i = 0; i < references->n; i++) {
         CLEANUP(mem_freep) char *oid = NULL;
 
@@ -179,6 +195,8 @@ static int take_ca(const struct xcep_ca *from, struct policy_ca *to, struct strl
     if (!cert->is_ca)
         return err_set(errp, ERR_INVALID, "its certificate (%s) is not that of a CA", cert->subject);
     to->name = common_name(cert->subject);
+    if (strlen(to->name) > POLICY_MAX_TEXT)
+        return err_set(errp, ERR_INVALID, "its name is longer than %d bytes", POLICY_MAX_TEXT);
     to->enroll_permission = from->enroll_permission;
     bytes_copy(&to->certificate, &from->certificate);
     for (size_t i = 0; i < from->n_uris; i++) {
@@ -191,7 +209,7 @@ static int take_ca(const struct xcep_ca *from, struct policy_ca *to, struct strl
         if (why || take_text(uri->uri, "an address", &text, &why) < 0) {
             CLEANUP(mem_freep) char *line = mem_printf("an address of CA '%s': %s", to->name, err_text(why));
 
-            strlist_add(skipped, line);
+            note(skipped, line);
             continue;
         }
         *MEM_APPEND(to->uris, to->n_uris) = (struct policy_uri){.auth = uri->auth,
@@ -204,10 +222,10 @@ static int take_ca(const struct xcep_ca *from, struct policy_ca *to, struct strl
 
 static void skip(struct policy *out, const char *kind, const char *name, const struct err *why)
 {
-    CLEANUP(mem_freep) char *shown = printable_text(name);
+    CLEANUP(mem_freep) char *shown = printable(name ? name : "", name ? strlen(name) : 0, SHOWN);
     CLEANUP(mem_freep) char *line = mem_printf("%s '%s' is left out: %s", kind, shown, err_text(why));
 
-    strlist_add(&out->skipped, line);
+    note(&out->skipped, line);
 }
 
 static void read_cas(const struct xcep_response *response, size_t *index, struct policy *out)
@@ -256,11 +274,12 @@ void policy_read(const struct xcep_response *response, int64_t fetched_at, struc
         .friendly_name = mem_strdup_opt(response->friendly_name),
         .next_update_hours = response->next_update_hours,
         .fetched_at = fetched_at};
-    strlist_copy(&out->skipped, &response->skipped);
+    for (size_t i = 0; i < response->skipped.n; i++)
+        note(&out->skipped, response->skipped.items[i]);
     read_cas(response, index, out);
     read_templates(response, index, out);
     if (!out->n_templates && !response->n_policies)
-        strlist_add(&out->skipped,
+        note(&out->skipped,
             "the policy server offers this identity no template: the account may lack Read or Enroll on every "
             "template, or (at a key-based-renewal address) no template is configured for key-based renewal");
 }

@@ -1,10 +1,10 @@
-/* tls.h - who the server must be, and who we are, in the TLS handshake of http. */
+/* http_tls.h - who the server must be, and who we are, in the TLS handshake of http. */
 #pragma once
 
 #include "agent/submit/http.h"
 
 /* What one handshake needs, and what it found. Plain; http fills the first two. */
-struct tls_session {
+struct http_tls {
     const char *host;                     /* borrowed; as in struct http_url */
     const struct http_identity *identity; /* borrowed; NULL: none */
     struct err *failure;                  /* owned; why the server was not accepted, or our key not usable */
@@ -17,9 +17,9 @@ struct tls_session {
  *
  * @session  borrowed until the connection is closed
  */
-int tls_prepare(struct tls_session *session, void *ssl_ctx);
+int http_tls_prepare(struct http_tls *session, void *ssl_ctx);
 
 /* When the handshake says why the exchange failed, moves that to *errp with a hint and returns true. */
-bool tls_explain(struct tls_session *session, const char *where, struct err **errp);
+bool http_tls_explain(struct http_tls *session, const char *where, struct err **errp);
 
-void tls_session_clear(struct tls_session *session);
+void http_tls_clear(struct http_tls *session);

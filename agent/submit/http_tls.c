@@ -1,4 +1,4 @@
-#include "agent/submit/tls.h"
+#include "agent/submit/http_tls.h"
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
@@ -107,7 +107,7 @@ static int explain_chain(X509_STORE_CTX *store, const struct cert *leaf, struct 
 /* OpenSSL's own verification first, then what it leaves to us. 1 accepts. */
 static int verify_server(X509_STORE_CTX *store, void *arg)
 {
-    struct tls_session *session = arg;
+    struct http_tls *session = arg;
     CLEANUP(cert_freep) struct cert *leaf = NULL;
     X509 *x509 = X509_STORE_CTX_get0_cert(store);
     int ok = X509_verify_cert(store);
@@ -131,7 +131,7 @@ static int verify_server(X509_STORE_CTX *store, void *arg)
 
 static void note_alert(const SSL *ssl, int where, int value)
 {
-    struct tls_session *session = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), session_index());
+    struct http_tls *session = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), session_index());
 
     if (where == SSL_CB_READ_ALERT && value >> 8 == SSL3_AL_FATAL)
         session->alert = value & 0xff;
@@ -159,7 +159,7 @@ static int use_identity(const struct http_identity *identity, SSL_CTX *ctx, stru
     return 0;
 }
 
-int tls_prepare(struct tls_session *session, void *ssl_ctx)
+int http_tls_prepare(struct http_tls *session, void *ssl_ctx)
 {
     SSL_CTX *ctx = ssl_ctx;
 
@@ -182,7 +182,7 @@ static bool is_about_our_certificate(int alert)
     return false;
 }
 
-bool tls_explain(struct tls_session *session, const char *where, struct err **errp)
+bool http_tls_explain(struct http_tls *session, const char *where, struct err **errp)
 {
     const char *alert = SSL_alert_desc_string_long(session->alert);
 
@@ -213,8 +213,8 @@ bool tls_explain(struct tls_session *session, const char *where, struct err **er
     return true;
 }
 
-void tls_session_clear(struct tls_session *session)
+void http_tls_clear(struct http_tls *session)
 {
     err_free(session->failure);
-    *session = (struct tls_session){0};
+    *session = (struct http_tls){0};
 }
