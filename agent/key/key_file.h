@@ -12,7 +12,7 @@ int key_file_generate(const char *path, enum key_kind kind, struct key **out, st
 /* Reads one. A file that others can read or write is refused. ERR_MISSING, ERR_STORE, ERR_INVALID. */
 int key_file_open(const char *path, struct key **out, struct err **errp);
 
-/* After a crash: uses the file when it holds a whole key of this kind; else replaces it. */
+/* After a crash: uses the file when it is there. One that is no key, or of another kind, stays: ERR_INVALID. */
 int key_file_open_or_generate(const char *path, enum key_kind kind, struct key **out, struct err **errp);
 
 /* Overwrites and removes it; not being there is no error. */
