@@ -497,7 +497,7 @@ static int make_exchange(struct ca *ca, int64_t now, struct stored_exchange *exc
 {
     CLEANUP(keyp) EVP_PKEY *key = mint_key("rsa2048", errp);
     CLEANUP(pubkey_clear) struct pubkey public = {0};
-    CLEANUP(mem_freep) char *text = mem_printf("CN=%s-Xchg", ca->config->ca_name);
+    CLEANUP(mem_freep) char *text = mem_printf("%s-Xchg", ca->config->ca_name);
     CLEANUP(bytes_clear) struct bytes name = {0};
     CLEANUP(csr_extensions_clear) struct csr_extensions extensions = {0};
     CLEANUP(cert_freep) struct cert *cert = NULL;
@@ -507,7 +507,7 @@ static int make_exchange(struct ca *ca, int64_t now, struct stored_exchange *exc
         .not_after = now + EXCHANGE_LIFE,
         .extensions = &extensions};
 
-    if (!key || pubkey_from_evp(key, &public, errp) < 0 || name_parse(text, &name, errp) < 0 ||
+    if (!key || pubkey_from_evp(key, &public, errp) < 0 || mint_common_name(text, &name, errp) < 0 ||
         add_exchange_extensions(&extensions, errp) < 0 ||
         mint_certificate(&spec, ca->chain.items[0], ca->key, &cert, errp) < 0)
         return -1;

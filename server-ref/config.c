@@ -64,7 +64,6 @@ static const struct field policy_fields[] = {
 static const struct field limit_fields[] = {
     AT("Deadline", SPAN, config, limits.deadline),
     AT("Idle", SPAN, config, limits.idle),
-    AT("ClockSkew", SPAN, config, limits.clock_skew),
     AT("Header", U32, config, limits.header),
     AT("Body", U32, config, limits.body),
 };
@@ -344,8 +343,7 @@ static struct config *config_new(const char *dir)
     config->next_update_hours = 8;
     config->maximum_version = 6;
     config->maximum_validity = 5 * 365 * (int64_t)WHEN_DAY;
-    config->limits = (struct limits){
-        .deadline = 10, .idle = 30, .clock_skew = 5 * WHEN_MINUTE, .header = 64u << 10, .body = 1u << 20};
+    config->limits = (struct limits){.deadline = 10, .idle = 30, .header = 64u << 10, .body = 1u << 20};
     strlist_add(&config->read, "everyone");
     strlist_add(&config->request_certificates, "everyone");
     return config;

@@ -73,11 +73,10 @@ struct account {
 };
 
 struct limits {
-    int64_t deadline;   /* seconds for one request, from its first byte or the connection's start */
-    int64_t idle;       /* seconds without any byte */
-    int64_t clock_skew; /* seconds that a Timestamp may be off */
-    uint32_t header;    /* bytes */
-    uint32_t body;      /* bytes */
+    int64_t deadline; /* seconds for one request, from its first byte or the connection's start */
+    int64_t idle;     /* seconds without any byte */
+    uint32_t header;  /* bytes */
+    uint32_t body;    /* bytes */
 };
 
 struct config {

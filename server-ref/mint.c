@@ -203,6 +203,19 @@ int mint_certificate(
     return cert_from_x509(x509, out, errp);
 }
 
+int mint_common_name(const char *common_name, struct bytes *der, struct err **errp)
+{
+    CLEANUP(bytes_clear) struct bytes text = {0};
+
+    if (bytes_append_text(&text, "CN=", errp) < 0)
+        return -1;
+    for (const char *at = common_name; *at; at++)
+        if ((strchr(",+\"\\<>;=# ", *at) && bytes_append_text(&text, "\\", errp) < 0) ||
+            bytes_append(&text, at, 1, errp) < 0)
+            return -1;
+    return name_parse(bytes_text(&text), der, errp);
+}
+
 int mint_add_key_usage(struct csr_extensions *list, uint32_t bits, struct err **errp)
 {
     CLEANUP(bytes_clear) struct bytes value = {0};

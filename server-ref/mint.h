@@ -33,6 +33,9 @@ int mint_certificate(
 /* The hash that suits @key: SHA384 for P-384, SHA512 for P-521, else SHA256. */
 const char *mint_hash(EVP_PKEY *key);
 
+/* The Name "CN=@common_name", whatever characters that has; @der is overwritten. 0 or -1 (ERR_INVALID). */
+int mint_common_name(const char *common_name, struct bytes *der, struct err **errp);
+
 /* Each appends one extension. 0 or -1 (ERR_INTERNAL). */
 int mint_add_key_usage(struct csr_extensions *list, uint32_t bits, struct err **errp);
 int mint_add_eku(struct csr_extensions *list, const struct strlist *oids, struct err **errp);
