@@ -59,8 +59,9 @@ static int check_no_ca(struct check *c, struct err **errp)
     if (!c->leaf->is_ca && !(c->leaf->has_key_usage && (c->leaf->key_usage & KEY_USAGE_CA)))
         return 0;
     err_set(errp, ERR_UNTRUSTED, "the certificate is that of a CA");
-    return err_hint(errp, "this machine must never be able to issue certificates; the template '%s' or the CA is set "
-                          "up wrongly, or somebody attacks",
+    return err_hint(errp,
+        "this machine must never be able to issue certificates; the template '%s' or the CA is set "
+        "up wrongly, or somebody attacks",
         c->q->template->name);
 }
 
@@ -122,8 +123,8 @@ static int check_chain(struct check *c, struct err **errp)
     CLEANUP(strlist_clear) struct strlist names = {0};
     CLEANUP(mem_freep) char *joined = NULL;
 
-    if (cert_chain_verify(c->leaf, &c->candidates, q->anchors, q->now, CERT_CHAIN_PARTIAL | CERT_CHAIN_STRONG,
-            &c->chain, errp) < 0) {
+    if (cert_chain_verify(
+            c->leaf, &c->candidates, q->anchors, q->now, CERT_CHAIN_PARTIAL | CERT_CHAIN_STRONG, &c->chain, errp) < 0) {
         err_wrap(errp, "the chain of the certificate, issued by '%s'", c->leaf->issuer);
         return err_hint(errp, "the certificate must lead to a CA in the file named by ca-file; if that root is the "
                               "right one, add it there, else the answer comes from somebody else's CA");

@@ -5,6 +5,7 @@
 #include "protocol/pki/cmc.h"
 #include "protocol/pki/cms.h"
 #include "protocol/pki/oid.h"
+#include "protocol/xcep/flags.h"
 
 #define MIN_RSA_BITS 2048 /* never weaker, whatever the template allows */
 #define MIN_EC_BITS  256
@@ -59,7 +60,10 @@ static const struct flagged_extension {
     const char *der;
     size_t len;
 } flagged_extensions[] = {
-#define EXTENSION(flag, oid, der) {flag, oid, der, sizeof(der) - 1}
+#define EXTENSION(flag, oid, der)                                                                                      \
+    {                                                                                                                  \
+        flag, oid, der, sizeof(der) - 1                                                                                \
+    }
     EXTENSION(XCEP_ENROLL_INCLUDE_BASIC_CONSTRAINTS_FOR_EE_CERTS, OID_BASIC_CONSTRAINTS, "\x30\x00"), /* cA FALSE */
     EXTENSION(XCEP_ENROLL_INCLUDE_SYMMETRIC_ALGORITHMS, OID_SMIME_CAPABILITIES, /* AES-256-CBC, AES-128-CBC */
         "\x30\x1a\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x01\x2a\x30\x0b\x06\x09\x60\x86\x48\x01\x65\x03\x04\x01"
@@ -71,7 +75,8 @@ static const struct flagged_extension {
 static int add_template(const struct template *template, struct csr_extensions *extensions, struct err **errp)
 {
     CLEANUP(bytes_clear) struct bytes value = {0};
-    struct template_info info = {.oid = template->oid, .major = {true, template->major}, .minor = {true, template->minor}};
+    struct template_info info = {
+        .oid = template->oid, .major = {true, template->major}, .minor = {true, template->minor}};
     bool by_name = template->schema == 1;
     const char *oid = by_name ? OID_TEMPLATE_NAME : OID_TEMPLATE_INFO;
 
@@ -117,7 +122,8 @@ static int add_extensions(const struct request_spec *spec, struct csr_extensions
 static int write_client_info(const struct machine *machine, struct bytes *out, struct err **errp)
 {
     const char *name = machine->fqdn ? machine->fqdn : machine->hostname ? machine->hostname : "localhost";
-    CLEANUP(client_info_clear) struct client_info info = {.machine = mem_strdup(name),
+    CLEANUP(client_info_clear)
+    struct client_info info = {.machine = mem_strdup(name),
         .user = mem_printf("%s$", machine->hostname ? machine->hostname : name),
         .process = mem_strdup("autoenroll-worker")};
 
@@ -144,7 +150,8 @@ static int add_attributes(const struct request_spec *spec, struct csr_attributes
 
 static int build_pkcs10(const struct request_spec *spec, struct bytes *csr, struct err **errp)
 {
-    CLEANUP(csr_spec_clear) struct csr_spec what = {.hash = hash_of(spec->template),
+    CLEANUP(csr_spec_clear)
+    struct csr_spec what = {.hash = hash_of(spec->template),
         .pss = (spec->template->private_key_flags & XCEP_KEY_REQUIRE_ALTERNATE_SIGNATURE_ALGORITHM) &&
                !key_kind_is_ec(key_kind(spec->key))};
 

@@ -29,5 +29,4 @@ int request_key_kind(const struct template *template, enum key_kind *kind, struc
  * @token    what to label it
  * Returns 0, or -1: ERR_POLICY, ERR_INVALID, ERR_TOKEN.
  */
-int request_build(
-    const struct request_spec *spec, struct bytes *request, enum wstep_token *token, struct err **errp);
+int request_build(const struct request_spec *spec, struct bytes *request, enum wstep_token *token, struct err **errp);

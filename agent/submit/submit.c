@@ -118,8 +118,8 @@ static int outcome_of(const struct wstep_response *response, struct err **errp)
     return err_hint(errp, "the enrollment service or a cache before it answers somebody else's question");
 }
 
-static int ask(const struct call_peer *peer, const struct wstep_request *request, struct submit_answer *answer,
-    struct err **errp)
+static int ask(
+    const struct call_peer *peer, const struct wstep_request *request, struct submit_answer *answer, struct err **errp)
 {
     const struct call what = {.action = wstep_request_action(request->kind),
         .write = write_request,
@@ -149,11 +149,11 @@ static int ask(const struct call_peer *peer, const struct wstep_request *request
     return outcome;
 }
 
-int submit_request(const struct call_peer *peer, const struct submit_request *request, struct submit_answer *answer,
-    struct err **errp)
+int submit_request(
+    const struct call_peer *peer, const struct submit_request *request, struct submit_answer *answer, struct err **errp)
 {
-    CLEANUP(wstep_request_clear) struct wstep_request message = {
-        .kind = WSTEP_ISSUE, .language = mem_strdup("en-US"), .token_type = request->token};
+    CLEANUP(wstep_request_clear)
+    struct wstep_request message = {.kind = WSTEP_ISSUE, .language = mem_strdup("en-US"), .token_type = request->token};
 
     bytes_copy(&message.token, request->bytes);
     if (request->machine) {
@@ -165,7 +165,8 @@ int submit_request(const struct call_peer *peer, const struct submit_request *re
 
 int submit_query(const struct call_peer *peer, const char *request_id, struct submit_answer *answer, struct err **errp)
 {
-    CLEANUP(wstep_request_clear) struct wstep_request message = {
+    CLEANUP(wstep_request_clear)
+    struct wstep_request message = {
         .kind = WSTEP_QUERY, .language = mem_strdup("en-US"), .request_id = mem_strdup(request_id)};
 
     return ask(peer, &message, answer, errp);

@@ -35,5 +35,4 @@ int submit_request(const struct call_peer *peer, const struct submit_request *re
     struct err **errp);
 
 /* QueryTokenStatus, [MS-WSTEP] 3.1.4.2.1.2: what became of the pending request with @request_id. As above. */
-int submit_query(
-    const struct call_peer *peer, const char *request_id, struct submit_answer *answer, struct err **errp);
+int submit_query(const struct call_peer *peer, const char *request_id, struct submit_answer *answer, struct err **errp);

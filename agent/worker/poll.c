@@ -1,0 +1,44 @@
+#include "agent/worker/poll.h"
+
+#include "agent/worker/attempt.h"
+#include "protocol/base/printable.h"
+
+static int query(struct attempt *a, struct err **errp)
+{
+    CLEANUP(submit_answer_clear) struct submit_answer answer = {0};
+    CLEANUP(mem_freep) char *shown = printable_text(a->saved.ces_uri);
+    struct call_peer peer = attempt_peer(a, a->saved.ces_uri, a->saved.ces_auth);
+    int outcome;
+
+    if (auth_check_host(&a->job->server, a->saved.ces_uri, errp) < 0 || attempt_open_identity(a, errp) < 0)
+        return -1;
+    channel_progress(a->daemon, "asking %s after the pending request", shown);
+    outcome = submit_query(&peer, a->saved.request_id, &answer, errp); /* [MS-WSTEP] 3.1.4.2.1.2 */
+    if (outcome < 0)
+        return err_wrap(errp, "asking %s", shown);
+    if (outcome == SUBMIT_ISSUED)
+        attempt_take_answer(a, &answer, false);
+    return 0;
+}
+
+int poll_pending(struct job_enroll *job, struct channel *daemon, struct job_enrolled *result, struct err **errp)
+{
+    CLEANUP(attempt_close) struct attempt a = {0};
+
+    if (attempt_open(&a, job, daemon, errp) < 0)
+        return -1;
+    if (a.saved.pending) {
+        if (!a.saved.ces_uri || !a.saved.request_id)
+            return err_set(errp, ERR_INTERNAL, "a pending request without its address or its id");
+        if (query(&a, errp) < 0)
+            return -1;
+        if (a.saved.pending) {
+            channel_progress(daemon, "the request is still pending");
+            result->pending = true;
+            return 0;
+        }
+        if (attempt_save(&a, CHECKPOINT_ANSWERED, errp) < 0) /* as it came, before we look */
+            return -1;
+    }
+    return attempt_finish(&a, errp);
+}
