@@ -30,6 +30,14 @@ void wsse_security_clear(struct wsse_security *security); /* also the CLEANUP fo
  */
 void wsse_security_init(struct wsse_security *out, const char *username, const struct secret *password, int64_t now);
 
+struct _xmlNode;
+struct xmlout;
+
+/* From and to the element Security. -1 with ERR_INVALID; @out is written only on success, its old content not freed. */
+int wsse_security_parse(const struct _xmlNode *element, struct wsse_security *out, struct err **errp);
+/* mustUnderstand is of @soap_ns, which must be declared. A failure is kept in @x. */
+void wsse_security_write(struct xmlout *x, const struct wsse_security *security, const char *soap_ns);
+
 /*
  * Says whether the Timestamp of @security holds at @now (seconds since 1970, UTC): there at all, at most five minutes
  * long, not expired and not from the future by more than five minutes. Pure.

@@ -574,8 +574,6 @@ static const char *format_value(const struct xmap_field *field, const void *at, 
     return "";
 }
 
-static void write_fields(struct xmlout *x, const struct xmap *map, const void *in);
-
 static void write_value(struct xmlout *x, const struct xmap_field *field, const void *at)
 {
     CLEANUP(mem_freep) char *owned = NULL;
@@ -622,9 +620,9 @@ static void write_inside(struct xmlout *x, const struct xmap *map, const struct 
     if (is_list(field))
         write_items(x, map, field, in);
     else if (field->type == XMAP_TYPE_STRUCT)
-        write_fields(x, field->map, pointer_at(at));
+        xmap_write_fields(x, field->map, pointer_at(at));
     else if (field->type == XMAP_TYPE_NEST)
-        write_fields(x, field->map, in);
+        xmap_write_fields(x, field->map, in);
     else if (field->type != XMAP_TYPE_MARK && has_value(field, in))
         write_value(x, field, at);
 }
@@ -647,7 +645,7 @@ static void write_child(struct xmlout *x, const struct xmap *map, const struct x
     xmlout_close(x);
 }
 
-static void write_fields(struct xmlout *x, const struct xmap *map, const void *in)
+void xmap_write_fields(struct xmlout *x, const struct xmap *map, const void *in)
 {
     for (size_t i = 0; i < map->n_fields; i++) {
         const struct xmap_field *field = &map->fields[i];
@@ -674,7 +672,7 @@ static void write_fields(struct xmlout *x, const struct xmap *map, const void *i
 void xmap_write(struct xmlout *x, const struct xmap *map, const void *in)
 {
     xmlout_open(x, map->ns, map->name);
-    write_fields(x, map, in);
+    xmap_write_fields(x, map, in);
     xmlout_close(x);
 }
 

@@ -154,6 +154,8 @@ int xmap_parse(
 
 /* Writes the element of @map from @in; a failure is kept in @x. */
 void xmap_write(struct xmlout *x, const struct xmap *map, const void *in);
+/* The same for what is inside an element that is already open. */
+void xmap_write_fields(struct xmlout *x, const struct xmap *map, const void *in);
 
 /* Frees what the fields own and sets every field to 0. */
 void xmap_clear(const struct xmap *map, void *in);
