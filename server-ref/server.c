@@ -236,6 +236,7 @@ void server_answer_request(struct server *server, const struct service *service,
     } else {
         say(service, request, &caller, fault.soap.reason, fault.detail.error_code);
     }
+    fault.has_detail = fault.has_detail && service->kind == SERVICE_CES; /* XCEP has no detail of its own */
     answer->status = fault.status;
     relates_to = answer_id(request, message);
     if (fault_write(&fault, relates_to, &answer->body, NULL) == 0)
