@@ -3,7 +3,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include <libxml/SAX2.h>
 #include <libxml/parser.h>
@@ -68,20 +67,6 @@ static void on_doctype(void *context, const xmlChar *name __attribute__((unused)
     const xmlChar *id __attribute__((unused)), const xmlChar *system __attribute__((unused)))
 {
     refuse(context, "a DOCTYPE is not allowed here");
-}
-
-static void on_start_document(void *context)
-{
-    xmlParserCtxt *parser = context;
-    CLEANUP(mem_freep) char *shown = NULL;
-    const char *encoding;
-
-    xmlSAX2StartDocument(context);
-    encoding = parser->myDoc ? (const char *)parser->myDoc->encoding : NULL;
-    if (!encoding || strcasecmp(encoding, "UTF-8") == 0 || strcasecmp(encoding, "US-ASCII") == 0)
-        return;
-    shown = printable(encoding, strlen(encoding), 40);
-    refuse(parser, "the encoding is '%s', and only UTF-8 is accepted", shown);
 }
 
 static void on_start_element(void *context, const xmlChar *name, const xmlChar *prefix, const xmlChar *uri,
@@ -193,8 +178,8 @@ static void context_freep(xmlParserCtxt **context)
 
 int xmldoc_parse(const void *data, size_t len, struct xmldoc **out, struct err **errp)
 {
-    static const int options =
-        XML_PARSE_NONET | XML_PARSE_NOBLANKS | XML_PARSE_NOCDATA | XML_PARSE_COMPACT | XML_PARSE_BIG_LINES;
+    static const int options = XML_PARSE_NONET | XML_PARSE_NOBLANKS | XML_PARSE_NOCDATA | XML_PARSE_COMPACT |
+                               XML_PARSE_BIG_LINES | XML_PARSE_IGNORE_ENC;
     CLEANUP(context_freep) xmlParserCtxt *context = NULL;
     struct parse parse = {.errp = errp};
     xmlDoc *doc;
@@ -206,7 +191,6 @@ int xmldoc_parse(const void *data, size_t len, struct xmldoc **out, struct err *
         return err_set(errp, ERR_INTERNAL, "libxml2 gives no parser");
     context->_private = &parse;
     context->sax->serror = on_error;
-    context->sax->startDocument = on_start_document;
     context->sax->startElementNs = on_start_element;
     context->sax->internalSubset = on_doctype;
     context->sax->comment = NULL;

@@ -15,8 +15,8 @@ struct _xmlNode; /* libxml2's; only the codecs look inside */
 struct xmldoc;
 
 /*
- * Reads a whole document: UTF-8, well-formed with its namespaces, no DOCTYPE, no entities but the five of XML.
- * Comments and processing instructions are dropped, CDATA is text. Nothing is fetched, nothing is printed.
+ * Reads a whole document: UTF-8 whatever it declares, well-formed with its namespaces, no DOCTYPE, no entities but the
+ * five of XML. Comments and processing instructions are dropped, CDATA is text. Nothing is fetched, nothing is printed.
  *
  * @data  borrowed for the call
  * @out   returns owned
