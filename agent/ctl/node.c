@@ -201,6 +201,8 @@ static void print_value(const struct node *node, FILE *out, int indent, int widt
         fprintf(out, "%-*s  0x%08" PRIx64 "%s%s\n", width, node->name, node->number, node->n ? "  " : "", line);
     } else if (node->kind == NODE_LIST && node->n == 0) {
         fprintf(out, "%-*s  none\n", width, node->name);
+    } else if (!*line) {
+        fprintf(out, "%-*s  (empty)\n", width, node->name);
     } else {
         fprintf(out, "%-*s  %s\n", width, node->name, line);
     }

@@ -56,16 +56,11 @@ static void show_key_usage(struct node *to, bool has, uint32_t bits)
     node_text(to, "key usage", text);
 }
 
-static const char *or_empty(const char *subject)
-{
-    return subject && *subject ? subject : "(empty)";
-}
-
 /* What tells one certificate from another. */
 static void show_cert_brief(struct node *to, const struct cert *cert)
 {
-    node_text(to, "subject", or_empty(cert->subject));
-    node_text(to, "issuer", or_empty(cert->issuer));
+    node_text(to, "subject", cert->subject);
+    node_text(to, "issuer", cert->issuer);
     node_text(to, "serial", cert->serial);
     node_time(to, "not before", cert->not_before);
     node_time(to, "not after", cert->not_after);
@@ -267,7 +262,7 @@ static void show_extensions(struct node *to, const struct csr_extensions *extens
 
 static void show_csr(struct node *to, const struct csr *csr)
 {
-    node_text(to, "subject", or_empty(csr->subject));
+    node_text(to, "subject", csr->subject);
     show_key(to, &csr->key);
     show_csr_signature(to, csr);
     show_template(to, csr->template_name, &csr->template);
@@ -333,7 +328,7 @@ static void show_signers(struct node *to, struct cms *cms, const struct bytes *c
             node_text(group, "serial", signer->serial);
         }
         if (signer->cert)
-            node_text(group, "subject", or_empty(signer->cert->subject));
+            node_text(group, "subject", signer->cert->subject);
         node_text(group, "hash", signer->hash);
         show_oid(group, "signature algorithm", signer->signature_algorithm);
         node_bool(group, "signed attributes", signer->signed_attributes);

@@ -42,7 +42,7 @@ static const struct {
     {"xcep/17-mdm-prototype-response.malformed.txt", 1, {"form XML", "line"}},
     {"xcep/20-composed-request-kerberos.xml", 0, {"client version 0", "server version 0"}},
     {"xcep/21-composed-request-usernametoken-filter.xml", 0,
-        {"user name EXAMPLE\\host01-svc", "password is there, and not shown", "templates 1.3.6.1.4.1.311.21.8."}},
+        {"user name EXAMPLE\\host01-svc", "password is there, and not shown", "7000007.8000009 client version 6"}},
     {"xcep/22-composed-response-rich.xml", 0,
         {"name LinuxMachineEC", "validity 365 days", "renewal period 42 days", "revision 100.4", "at least 256 bits",
             "name LinuxAgentSigned", "ra signatures 1", "Composed%20Example%20CA%202_CES_Kerberos"}},
