@@ -38,7 +38,7 @@ trap 'exit 130' INT TERM
 
 say "2. A CA with its policy and enrollment servers (CEP, CES), on loopback"
 "$bin/autoenroll-server-ref" init "$dir/server" --user demo
-"$bin/autoenroll-server-ref" serve "$dir/server" >"$dir/server.log" 2>&1 &
+"$bin/autoenroll-server-ref" serve "$dir/server" --port 0 >"$dir/server.log" 2>&1 &
 server=$!
 for _ in $(seq 200); do
     grep -q '^READY' "$dir/server.log" && break
@@ -112,8 +112,9 @@ echo "reading the private key out of the token: refused"
 
 say "6. The password goes: no file, and the account has another one"
 rm "$dir/credentials/demo.password"
-head -c 24 /dev/urandom | base64 | "$bin/autoenroll-server-ref" user "$dir/server" add demo --password-stdin
-ls -A "$dir/credentials"
+head -c 24 /dev/urandom | base64 | "$bin/autoenroll-server-ref" user add "$dir/server" demo --password-file -
+[ -z "$(ls -A "$dir/credentials")" ] || fail "there is still something in $dir/credentials"
+echo "nothing is left in $dir/credentials"
 
 say "7. Renewing: the agent shows the old certificate, signs with the old key and the new one"
 agent --renew device || fail "renewing failed"
