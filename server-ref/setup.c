@@ -22,11 +22,6 @@
 #define KEY_USAGE_CA  0x06 /* keyCertSign, cRLSign */
 #define KEY_USAGE_TLS 0xA0 /* digitalSignature, keyEncipherment */
 
-static void keyp(EVP_PKEY **key)
-{
-    EVP_PKEY_free(*key);
-}
-
 /* A certificate and its key, or the one that is being made. */
 struct pair {
     struct cert *cert;
