@@ -10,6 +10,7 @@
 #include "protocol/pki/msext.h"
 #include "protocol/pki/name.h"
 #include "protocol/pki/pubkey.h"
+#include "protocol/pki/san.h"
 
 #define CERT_MAX_DER  (64u << 10) /* longest certificate that we take */
 #define CERT_MAX_LIST 256         /* most certificates in one file */

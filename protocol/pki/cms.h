@@ -15,11 +15,12 @@
 
 /* Somebody who signs. Borrowed throughout. */
 struct cms_signer {
-    EVP_PKEY *key;           /* may be a token's, which is only asked to sign */
-    const struct cert *cert; /* named by issuer and serial number; NULL: by subject key identifier */
-    const char *hash;        /* "SHA256", "SHA384", "SHA512" */
-    bool pss;                /* RSA only: RSASSA-PSS, salt as long as the hash */
-    const char *requester;   /* NULL, or DOMAIN\account for a signed attribute requestername */
+    EVP_PKEY *key;              /* may be a token's, which is only asked to sign */
+    const struct cert *cert;    /* named by issuer and serial number; NULL: by subject key identifier */
+    const char *hash;           /* "SHA256", "SHA384", "SHA512" */
+    bool pss;                   /* RSA only: RSASSA-PSS, salt as long as the hash */
+    const struct bytes *key_id; /* by subject key identifier: which; NULL: the SHA-1 of the key's bits */
+    const char *requester;      /* NULL, or DOMAIN\account for a signed attribute requestername */
 };
 
 /*
@@ -34,7 +35,10 @@ struct cms_signer {
 int cms_sign(const char *content_type, const struct bytes *content, const struct cert_list *certificates,
     const struct cms_signer *signers, size_t n, struct bytes *out, struct err **errp);
 
-/* Renewal of a certificate of a schema 1 template, [MS-WSTEP notes] 5.4.1; @old->cert is the old certificate. */
+/*
+ * Renewal of a certificate of a schema 1 template, [MS-WSTEP notes] 5.4.1. @old->cert is the old certificate, and the
+ * one in attribute 1.3.6.1.4.1.311.13.1 of @csr.
+ */
 int cms_build_renewal(const struct bytes *csr, const struct cms_signer *old, struct bytes *out, struct err **errp);
 /* On behalf of @agent->requester, 5.5; @agent->cert is the enrollment agent's. */
 int cms_build_on_behalf(const struct bytes *csr, const struct cms_signer *agent, struct bytes *out, struct err **errp);

@@ -9,6 +9,7 @@
 #include "protocol/pki/msext.h"
 #include "protocol/pki/name.h"
 #include "protocol/pki/pubkey.h"
+#include "protocol/pki/san.h"
 
 #define CSR_MAX_DER        (1u << 20)
 #define CSR_MAX_ATTRIBUTES 64
