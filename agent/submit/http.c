@@ -8,6 +8,7 @@
 
 #include "agent/submit/http_tls.h"
 
+#define SCHEME      "https://"
 #define MAX_HEADERS (64u << 10) /* bytes of header lines in one answer */
 
 void http_url_clear(struct http_url *url)
@@ -49,7 +50,6 @@ static char *lower(const char *text)
 int http_url_parse(const char *text, struct http_url *url, struct err **errp)
 {
     CLEANUP(curl_url_cleanupp) CURLU *parts = curl_url();
-    CLEANUP(curl_textp) char *scheme = NULL;
     CLEANUP(curl_textp) char *host = NULL;
     CLEANUP(curl_textp) char *port = NULL;
     CLEANUP(curl_textp) char *whole = NULL;
@@ -59,18 +59,18 @@ int http_url_parse(const char *text, struct http_url *url, struct err **errp)
         return err_set(errp, ERR_INTERNAL, "no memory for a URL");
     if (strlen(text) > HTTP_MAX_URL)
         return err_set(errp, ERR_INVALID, "the URL is longer than %d characters", HTTP_MAX_URL);
+    if (strncasecmp(text, SCHEME, strlen(SCHEME)) != 0 || strchr("/\\?#", text[strlen(SCHEME)])) {
+        err_set(errp, ERR_INVALID, "'%s' is not an https address", text);
+        return err_hint(errp, "credentials and requests travel inside TLS only: use the https:// address");
+    }
     /* Blanks are escaped and what is escaped stays so: AD CS writes CA names both ways [MS-WSTEP notes] 1.2. */
     code = curl_url_set(parts, CURLUPART_URL, text, CURLU_URLENCODE | CURLU_DISALLOW_USER | CURLU_NON_SUPPORT_SCHEME);
     if (code)
         return err_set(errp, ERR_INVALID, "'%s' is no usable URL: %s", text, curl_url_strerror(code));
-    if (curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) || curl_url_get(parts, CURLUPART_HOST, &host, 0) ||
+    if (curl_url_get(parts, CURLUPART_HOST, &host, 0) ||
         curl_url_get(parts, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) ||
         curl_url_get(parts, CURLUPART_URL, &whole, CURLU_URLENCODE))
         return err_set(errp, ERR_INVALID, "'%s' names no host", text);
-    if (strcasecmp(scheme, "https") != 0) {
-        err_set(errp, ERR_INVALID, "'%s' is not an https address", text);
-        return err_hint(errp, "credentials and requests travel inside TLS only: use the https:// address");
-    }
     *url = (struct http_url){.text = mem_strdup(whole), .host = lower(host), .port = (uint16_t)strtoul(port, NULL, 10)};
     return 0;
 }
