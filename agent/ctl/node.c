@@ -145,6 +145,7 @@ static char *value_text(const struct node *node)
 static char *one_line(const struct node *node)
 {
     CLEANUP(strlist_clear) struct strlist words = {0};
+    bool clear = true; /* which comma separates */
     char *line;
 
     for (size_t i = 0; i < node->n; i++) {
@@ -154,11 +155,10 @@ static char *one_line(const struct node *node)
             return NULL;
         text = value_text(node->children[i]);
         strlist_add(&words, text);
+        clear = clear && !strstr(text, ", ");
     }
     line = strlist_join(&words, ", ");
-    if (node->kind == NODE_FLAGS)
-        return line;
-    if (node->n > 1 && strlen(line) > LINE_WIDTH) {
+    if (node->kind == NODE_LIST && node->n > 1 && (!clear || strlen(line) > LINE_WIDTH)) {
         free(line);
         return NULL;
     }

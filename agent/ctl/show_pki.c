@@ -142,17 +142,6 @@ static void show_pairs(struct node *to, const char *name, const struct name_valu
         node_textf(list, NULL, "%s=%s", pairs->items[i].name, pairs->items[i].value);
 }
 
-static void show_attributes(struct node *to, const struct csr_attributes *attributes)
-{
-    struct node *list;
-
-    if (attributes->n == 0)
-        return;
-    list = node_list(to, "attributes");
-    for (size_t i = 0; i < attributes->n; i++)
-        show_oid(list, NULL, attributes->items[i].oid);
-}
-
 static char *oids_text(const struct strlist *oids)
 {
     CLEANUP(strlist_clear) struct strlist names = {0};
@@ -184,7 +173,8 @@ static char *key_usage_text(const struct bytes *value)
     return msext_key_usage_parse(value->data, value->len, &bits, NULL) < 0 ? NULL : msext_key_usage_text(bits);
 }
 
-static char *template_name_text(const struct bytes *value)
+/* A BMPString: the name of a template or of a key storage provider. */
+static char *bmp_text(const struct bytes *value)
 {
     char *name = NULL;
 
@@ -230,7 +220,7 @@ void show_extension(struct node *to, const char *name, const char *oid, bool cri
         {OID_APPLICATION_POLICIES, policies_text},
         {OID_CERTIFICATE_POLICIES, policies_text},
         {OID_KEY_USAGE, key_usage_text},
-        {OID_TEMPLATE_NAME, template_name_text},
+        {OID_TEMPLATE_NAME, bmp_text},
         {OID_TEMPLATE_INFO, template_info_text},
         {OID_SUBJECT_ALT_NAME, sans_text},
     };
@@ -246,6 +236,23 @@ void show_extension(struct node *to, const char *name, const char *oid, bool cri
         text = mem_printf("%zu bytes", value->len);
     }
     node_textf(to, name, "%s (%s)%s: %s", oid_name(oid), oid, critical ? ", critical" : "", text);
+}
+
+static void show_attributes(struct node *to, const struct csr_attributes *attributes)
+{
+    struct node *list;
+
+    if (attributes->n == 0)
+        return;
+    list = node_list(to, "attributes");
+    for (size_t i = 0; i < attributes->n; i++) {
+        const struct csr_attribute *attribute = &attributes->items[i];
+        CLEANUP(mem_freep)
+        char *text = oid_is(attribute->oid, OID_KSP_NAME) ? bmp_text(&attribute->value) : NULL;
+
+        node_textf(
+            list, NULL, "%s (%s)%s%s", oid_name(attribute->oid), attribute->oid, text ? ": " : "", text ? text : "");
+    }
 }
 
 static void show_extensions(struct node *to, const struct csr_extensions *extensions)

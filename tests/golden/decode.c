@@ -48,7 +48,8 @@ static const struct {
             "name LinuxAgentSigned", "ra signatures 1", "Composed%20Example%20CA%202_CES_Kerberos"}},
 
     {"wstep/adcs-2025-issued-rstrc-body.xml", 1,
-        {"enrollment response", "outcome issued", "request id 27", "BinarySecurityToken"}},
+        {"enrollment response", "outcome issued", "request id 27", "answer of the ca error",
+            "in <RequestSecurityTokenResponseCollection>"}},
     {"wstep/composed-attestation-answer-request.xml", 0, {"CHALLENGERESPONSE", "enveloped data", "RequestID: 1044"}},
     {"wstep/composed-attestation-challenge-response.xml", 0,
         {"outcome pending", "request id 1044", "attestation challenge yes", "Taken Under Submission"}},
