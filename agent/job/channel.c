@@ -395,6 +395,14 @@ static int at_end(const struct channel *channel, struct channel_event *event, st
     return 1;
 }
 
+/* Whatever is wrong with a frame: it is the worker that broke the rules. */
+static int broken(struct err **errp)
+{
+    CLEANUP(err_freep) struct err *why = errp ? TAKE(*errp) : NULL;
+
+    return err_set(errp, ERR_PROTOCOL, "the worker breaks the rules of the channel: %s", err_text(why));
+}
+
 int channel_next(
     struct channel *channel, enum job_kind kind, int timeout_ms, struct channel_event *event, struct err **errp)
 {
