@@ -45,7 +45,8 @@ static int read_extensions(struct cert *cert, struct err **errp)
         .san = &cert->san,
         .template_name = &cert->template_name,
         .template = &cert->template,
-        .sid = &cert->sid};
+        .sid = &cert->sid,
+        .malformed = &cert->malformed};
     CLEANUP(strlist_clear) struct strlist seen = {0};
 
     for (int i = 0; i < X509_get_ext_count(cert->x509); i++) {
@@ -238,6 +239,7 @@ void cert_free(struct cert *cert)
     free(cert->template_name);
     template_info_clear(&cert->template);
     free(cert->sid);
+    strlist_clear(&cert->malformed);
     free(cert);
 }
 

@@ -43,6 +43,7 @@ struct cert {
     char *template_name;           /* 1.3.6.1.4.1.311.20.2, or NULL */
     struct template_info template; /* 1.3.6.1.4.1.311.21.7; oid is NULL where absent */
     char *sid;                     /* 1.3.6.1.4.1.311.25.2, or NULL */
+    struct strlist malformed;      /* of the Microsoft extensions above, those that do not decode, dotted */
 };
 
 struct cert_list {
@@ -52,7 +53,7 @@ struct cert_list {
 
 /*
  * Reads one certificate. Bytes behind it, more than CERT_MAX_DER, an extension twice, and any of the extensions above
- * that does not decode are refused.
+ * that does not decode are refused; but for the Microsoft ones, which are noted as malformed.
  *
  * @out  written on success: returns owned
  * Return 0 or -1 (ERR_INVALID, code CRYPT_E_ASN1_CORRUPT).

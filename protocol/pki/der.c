@@ -117,6 +117,15 @@ static bool all_visible(const char *text, size_t len)
     return strlen(shown) == len && memcmp(shown, text, len) == 0;
 }
 
+/* Text in an OCTET STRING, which OpenSSL does not count among the texts. Gives its length, -1 when it is none. */
+static int copy_utf8(const ASN1_STRING *string, unsigned char **utf8)
+{
+    int len = ASN1_STRING_length(string);
+
+    *utf8 = OPENSSL_memdup(ASN1_STRING_get0_data(string), (size_t)len);
+    return *utf8 || len == 0 ? len : -1;
+}
+
 char *der_text(const ASN1_STRING *string, size_t max, const char *what, struct err **errp)
 {
     unsigned char *utf8 = NULL;
@@ -127,15 +136,18 @@ char *der_text(const ASN1_STRING *string, size_t max, const char *what, struct e
         der_refuse(errp, ERROR_INVALID_DATA, "%s: the text is too long", what);
         return NULL;
     }
-    len = ASN1_STRING_to_UTF8(&utf8, string);
+    if (ASN1_STRING_type(string) == V_ASN1_OCTET_STRING)
+        len = copy_utf8(string, &utf8);
+    else
+        len = ASN1_STRING_to_UTF8(&utf8, string);
     if (len < 0)
         der_refuse(errp, ERROR_INVALID_DATA, "%s: the text is not validly encoded", what);
     else if ((size_t)len > max)
         der_refuse(errp, ERROR_INVALID_DATA, "%s: the text is longer than %zu bytes", what, max);
-    else if (!all_visible((const char *)utf8, (size_t)len))
+    else if (!all_visible(utf8 ? (const char *)utf8 : "", (size_t)len))
         der_refuse(errp, ERROR_INVALID_DATA, "%s: the text has control or invisible characters", what);
     else
-        text = mem_strndup((const char *)utf8, (size_t)len);
+        text = mem_strndup(utf8 ? (const char *)utf8 : "", (size_t)len);
     OPENSSL_free(utf8);
     return text;
 }

@@ -45,8 +45,8 @@ void *der_read(const ASN1_ITEM *it, const void *der, size_t len, const char *wha
 int der_write(const void *value, const ASN1_ITEM *it, struct bytes *out, struct err **errp);
 
 /*
- * The text of any ASN.1 string type as UTF-8: not longer than @max bytes, and nothing in it that cannot be seen.
- * Returns owned, NULL (ERR_INVALID, ERROR_INVALID_DATA).
+ * The text of any ASN.1 string type, or of UTF-8 in an OCTET STRING, as UTF-8: not longer than @max bytes, and nothing
+ * in it that cannot be seen. Returns owned, NULL (ERR_INVALID, ERROR_INVALID_DATA).
  */
 char *der_text(const ASN1_STRING *string, size_t max, const char *what, struct err **errp);
 /* The bytes of a string type; @out is overwritten. */

@@ -77,29 +77,34 @@ static int read_sid(const struct ext_facts *facts, const struct bytes *value, st
     return msext_sid_parse(value->data, value->len, facts->sid, errp);
 }
 
+/* Nobody's trust hangs on an informational one: a certificate in which it is malformed is still that certificate. */
 static const struct {
     const char *oid;
+    bool informational;
     int (*read)(const struct ext_facts *facts, const struct bytes *value, struct err **errp);
 } readers[] = {
-    {OID_SUBJECT_KEY_ID, read_ski},
-    {OID_AUTHORITY_KEY_ID, read_aki},
-    {OID_BASIC_CONSTRAINTS, read_basic_constraints},
-    {OID_KEY_USAGE, read_key_usage},
-    {OID_EXTENDED_KEY_USAGE, read_eku},
-    {OID_APPLICATION_POLICIES, read_policies},
-    {OID_SUBJECT_ALT_NAME, read_san},
-    {OID_TEMPLATE_NAME, read_template_name},
-    {OID_TEMPLATE_INFO, read_template_info},
-    {OID_SECURITY_EXTENSION, read_sid},
+    {OID_SUBJECT_KEY_ID, false, read_ski},
+    {OID_AUTHORITY_KEY_ID, false, read_aki},
+    {OID_BASIC_CONSTRAINTS, false, read_basic_constraints},
+    {OID_KEY_USAGE, false, read_key_usage},
+    {OID_EXTENDED_KEY_USAGE, false, read_eku},
+    {OID_APPLICATION_POLICIES, true, read_policies},
+    {OID_SUBJECT_ALT_NAME, false, read_san},
+    {OID_TEMPLATE_NAME, true, read_template_name},
+    {OID_TEMPLATE_INFO, true, read_template_info},
+    {OID_SECURITY_EXTENSION, true, read_sid},
 };
 
 int ext_read(const struct ext_facts *facts, const char *oid, const struct bytes *value, struct err **errp)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(readers); i++)
-        if (strcmp(readers[i].oid, oid) == 0) {
-            if (readers[i].read(facts, value, errp) < 0)
-                return err_wrap(errp, "extension %s", oid_name(oid));
-            return 0;
-        }
+    for (size_t i = 0; i < ARRAY_SIZE(readers); i++) {
+        bool tolerate = readers[i].informational && facts->malformed;
+
+        if (strcmp(readers[i].oid, oid) != 0 || readers[i].read(facts, value, tolerate ? NULL : errp) == 0)
+            continue;
+        if (!tolerate)
+            return err_wrap(errp, "extension %s", oid_name(oid));
+        strlist_add(facts->malformed, oid);
+    }
     return 0;
 }

@@ -7,7 +7,7 @@
 #include "protocol/pki/msext.h"
 #include "protocol/pki/san.h"
 
-/* Where to put what is found; all borrowed. aki and is_ca may be NULL. */
+/* Where to put what is found; all borrowed. aki, is_ca and malformed may be NULL. */
 struct ext_facts {
     struct bytes *ski;
     struct bytes *aki;
@@ -21,6 +21,7 @@ struct ext_facts {
     char **template_name;
     struct template_info *template;
     char **sid;
+    struct strlist *malformed; /* Microsoft extensions that do not decode, dotted; NULL: refuse them */
 };
 
 /*
