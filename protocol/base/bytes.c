@@ -205,10 +205,11 @@ int bytes_from_hex(struct bytes *out, const char *text, size_t max, struct err *
 
     for (size_t i = 0; text[i]; i += 2) {
         int high = hex_value(text[i]), low = high < 0 ? -1 : hex_value(text[i + 1]);
-        uint8_t byte = (uint8_t)(high << 4 | low);
+        uint8_t byte;
 
         if (low < 0)
             return err_set(errp, ERR_INVALID, "not hexadecimal at character %zu", i + 1);
+        byte = (uint8_t)(high << 4 | low);
         if (bytes_append(&decoded, &byte, 1, errp) < 0)
             return -1;
     }
