@@ -1,3 +1,5 @@
+#include <sys/wait.h>
+
 #include "agent/key/key_token.h"
 #include "agent/key/token_softhsm.h"
 #include "protocol/pki/cert.h"
@@ -18,7 +20,10 @@ struct scene {
 
 static void scene_start(struct scene *s, const char *init)
 {
-    s->server = server_fixture_running(init);
+    if (s->server)
+        server_fixture_start(s->server);
+    else
+        s->server = server_fixture_running(init);
     s->worker = worker_fixture_new();
     worker_fixture_password(s->worker, "corp", SERVER_FIXTURE_PASSWORD);
     worker_fixture_server(
@@ -170,4 +175,355 @@ TEST(enroll_puts_key_and_certificate_into_the_token)
     assert_true(pair->has_private && pair->has_public && pair->has_certificate);
     assert_true(bytes_equal(&pair->id, &s.pair.key_id));
     assert_int_equal(server_fixture_number(s.server, "SELECT count(*) FROM certificates"), 1);
+}
+
+/* A new key, a new serial number, the old pair still there under another label, and no password anywhere. */
+static void renew_by_certificate(struct scene *s, const char *template)
+{
+    CLEANUP(key_listings_clear) struct key_listings list = {0};
+    CLEANUP(job_pair_clear) struct job_pair old = {0};
+    CLEANUP(cert_freep) struct cert *before = NULL;
+    CLEANUP(cert_freep) struct cert *after = NULL;
+    CLEANUP(mem_freep) char *waiting = NULL;
+
+    fetch(s, &s->username);
+    enroll(s, template, false);
+    assert_enrolled(s);
+    job_pair_copy(&old, &s->pair);
+    worker_fixture_password(s->worker, "corp", NULL);
+
+    fetch(s, &s->certificate);
+    enroll(s, template, true);
+    assert_enrolled(s);
+    before = parse(&old.certificate);
+    after = parse(&s->pair.certificate);
+    assert_string_not_equal(before->serial, after->serial);
+    assert_false(cert_same_key(after, &before->key.spki));
+    assert_string_equal(before->subject, after->subject);
+    assert_true(san_equal(&before->san, &after->san));
+
+    list_token(s, &list);
+    assert_int_equal(list.n, 2);
+    assert_true(bytes_equal(&labelled(&list, "test")->id, &s->pair.key_id));
+    waiting = key_waiting_label("test", &old.key_id);
+    assert_true(bytes_equal(&labelled(&list, waiting)->id, &old.key_id));
+    assert_true(labelled(&list, waiting)->has_certificate);
+}
+
+/* The server speaks nothing else than @version from here on. */
+static void speak_only(const struct worker_fixture *worker, const char *version)
+{
+    CLEANUP(mem_freep) char *path = mem_printf("%s/openssl.cnf", worker->dir);
+    CLEANUP(mem_freep)
+    char *text = mem_printf("openssl_conf = o\n[o]\nssl_conf = s\n[s]\nsystem_default = d\n[d]\n"
+                            "MinProtocol = %s\nMaxProtocol = %s\n",
+        version, version);
+
+    testing_write(path, text, strlen(text));
+    setenv("OPENSSL_CONF", path, 1);
+}
+
+static void renew_over(const char *template, const char *version, const char *other)
+{
+    CLEANUP(scene_clear) struct scene s = {0};
+
+    speak_only(worker_fixture_new(), version);
+    scene_start(&s, NULL);
+    unsetenv("OPENSSL_CONF");
+    assert_int_not_equal(testing_shell(NULL, "openssl s_client -connect localhost:%u -%s </dev/null >/dev/null 2>&1",
+                             s.server->port, other),
+        0);
+    renew_by_certificate(&s, template);
+}
+
+TEST(renew_by_the_tokens_own_key_over_tls_1_2_with_ec)
+{
+    renew_over("DeviceEC", "TLSv1.2", "tls1_3");
+}
+
+TEST(renew_by_the_tokens_own_key_over_tls_1_3_with_ec)
+{
+    renew_over("DeviceEC", "TLSv1.3", "tls1_2");
+}
+
+TEST(renew_by_the_tokens_own_key_over_tls_1_2_with_rsa)
+{
+    renew_over("Workstation", "TLSv1.2", "tls1_3");
+}
+
+TEST(renew_by_the_tokens_own_key_over_tls_1_3_with_rsa)
+{
+    renew_over("Workstation", "TLSv1.3", "tls1_2");
+}
+
+TEST(renewal_keeps_the_key_where_the_template_says_so)
+{
+    CLEANUP(scene_clear) struct scene s = {.server = server_fixture_new(NULL)};
+    CLEANUP(key_listings_clear) struct key_listings list = {0};
+    CLEANUP(bytes_clear) struct bytes id = {0};
+    CLEANUP(bytes_clear) struct bytes first = {0};
+
+    server_fixture_set(s.server, "template \"DeviceEC\"", "PrivateKeyFlags", "0x4040080");
+    scene_start(&s, NULL);
+    fetch(&s, &s.username);
+    enroll(&s, "DeviceEC", false);
+    assert_enrolled(&s);
+    bytes_copy(&id, &s.pair.key_id);
+    bytes_copy(&first, &s.pair.certificate);
+    fetch(&s, &s.certificate);
+    enroll(&s, "DeviceEC", true);
+    assert_enrolled(&s);
+    assert_true(bytes_equal(&id, &s.pair.key_id));
+    assert_false(bytes_equal(&first, &s.pair.certificate));
+    list_token(&s, &list);
+    assert_int_equal(list.n, 1);
+    assert_string_equal(list.items[0].label, "test");
+}
+
+TEST(schema_1_is_enrolled_by_pkcs10_with_the_names_of_the_account)
+{
+    CLEANUP(scene_clear) struct scene s = {0};
+    CLEANUP(cert_freep) struct cert *cert = NULL;
+
+    scene_start(&s, NULL);
+    fetch(&s, &s.username);
+    enroll(&s, "Machine", false);
+    assert_enrolled(&s);
+    cert = parse(&s.pair.certificate);
+    assert_string_equal(cert->template_name, "Machine");
+    assert_true(san_has(&cert->san, SAN_DNS, "alice.example"));
+    assert_int_equal(s.run.attempt.request_token, 0); /* WSTEP_PKCS10 */
+}
+
+/* A renewal by password needs the administrator's word. */
+TEST(renewal_without_certificate_authentication_needs_password_fallback)
+{
+    CLEANUP(scene_clear) struct scene s = {0};
+    struct job_enroll job;
+
+    scene_start(&s, NULL);
+    fetch(&s, &s.username);
+    enroll(&s, "Machine", false);
+    assert_enrolled(&s);
+    fetch(&s, &s.username);
+    for (int fallback = 0; fallback < 2; fallback++) {
+        make_job(&s, "Machine", false, &job);
+        job_pair_copy(&job.old, &s.pair);
+        job.password_fallback = fallback;
+        for (size_t i = 0; i < job.n_cas; i++) /* only the address that takes a password is left */
+            for (size_t j = 0; j < job.cas[i].n_uris; j++)
+                if (job.cas[i].uris[j].auth == POLICY_AUTH_CERTIFICATE)
+                    job.cas[i].uris[j].auth = 3;
+        worker_run_clear(&s.run);
+        worker_fixture_run(s.worker, JOB_ENROLL, &job, WORKER_RUN_THROUGH, &s.run);
+        job_enroll_clear(&job);
+        if (fallback)
+            break;
+        assert_false(s.run.done);
+        assert_int_equal(err_kind(s.run.failure), ERR_AUTH);
+        assert_contains(err_hint_text(s.run.failure), "password-fallback = yes");
+        assert_int_equal(server_fixture_number(s.server, "SELECT count(*) FROM requests"), 1);
+    }
+    assert_enrolled(&s);
+    assert_int_equal(server_fixture_number(s.server, "SELECT count(*) FROM certificates"), 2);
+}
+
+TEST(pending_request_is_polled_until_it_is_approved)
+{
+    CLEANUP(scene_clear) struct scene s = {0};
+    struct job_enroll job;
+
+    scene_start(&s, NULL);
+    fetch(&s, &s.username);
+    enroll(&s, "Approved", false);
+    assert_done(&s.run);
+    assert_true(s.run.enrolled.pending);
+    assert_true(s.run.attempt.pending);
+    assert_non_null(s.run.attempt.request_id);
+    assert_string_equal(s.run.attempt.ces_uri, s.server->ces_username);
+    for (int approved = 0; approved < 2; approved++) {
+        make_job(&s, "Approved", false, &job);
+        job.attempt = s.run.attempt;
+        s.run.attempt = (struct job_attempt){0};
+        if (approved)
+            assert_int_equal(server_fixture_run(s.server, NULL, "approve", "%s", job.attempt.request_id), 0);
+        worker_run_clear(&s.run);
+        worker_fixture_run(s.worker, JOB_POLL, &job, WORKER_RUN_THROUGH, &s.run);
+        assert_done(&s.run);
+        assert_int_equal(s.run.enrolled.pending, !approved);
+        if (!approved) { /* nothing new to remember: the attempt stays the daemon's */
+            assert_int_equal(s.run.checkpoints, 0);
+            s.run.attempt = job.attempt;
+            job.attempt = (struct job_attempt){0};
+        }
+        job_enroll_clear(&job);
+    }
+    assert_int_equal(s.run.checkpoints, 1 << CHECKPOINT_ANSWERED | 1 << CHECKPOINT_CHECKED);
+    assert_int_equal(server_fixture_number(s.server, "SELECT count(*) FROM requests"), 1);
+}
+
+TEST(pending_request_that_was_denied_is_told_as_denied)
+{
+    CLEANUP(scene_clear) struct scene s = {0};
+    struct job_enroll job;
+
+    scene_start(&s, NULL);
+    fetch(&s, &s.username);
+    enroll(&s, "Approved", false);
+    assert_done(&s.run);
+    make_job(&s, "Approved", false, &job);
+    job.attempt = s.run.attempt;
+    s.run.attempt = (struct job_attempt){0};
+    assert_int_equal(server_fixture_run(s.server, NULL, "deny", "%s", job.attempt.request_id), 0);
+    worker_run_clear(&s.run);
+    worker_fixture_run(s.worker, JOB_POLL, &job, WORKER_RUN_THROUGH, &s.run);
+    job_enroll_clear(&job);
+    assert_false(s.run.done);
+    assert_int_equal(err_kind(s.run.failure), ERR_DENIED);
+    assert_int_equal(err_code(s.run.failure), 0x80094014u);
+    assert_contains(err_text(s.run.failure), "CERTSRV_E_ADMIN_DENIED_REQUEST");
+    assert_non_null(err_hint_text(s.run.failure));
+}
+
+/* Killed before the daemon could acknowledge @step, then started again with what the daemon had. */
+static void resume_at(enum job_checkpoint step, bool renewal)
+{
+    CLEANUP(scene_clear) struct scene s = {0};
+    CLEANUP(key_listings_clear) struct key_listings list = {0};
+    CLEANUP(bytes_clear) struct bytes request = {0};
+    struct job_enroll job;
+    int64_t certificates;
+
+    scene_start(&s, NULL);
+    fetch(&s, &s.username);
+    if (renewal) {
+        enroll(&s, "DeviceEC", false);
+        assert_enrolled(&s);
+        fetch(&s, &s.certificate);
+    }
+    certificates = server_fixture_number(s.server, "SELECT count(*) FROM certificates");
+    make_job(&s, "DeviceEC", renewal, &job);
+    worker_run_clear(&s.run);
+    worker_fixture_run(s.worker, JOB_ENROLL, &job, (int)step, &s.run);
+    assert_false(s.run.done);
+    assert_true(WIFSIGNALED(s.run.status));
+    job.attempt = s.run.attempt;
+    s.run.attempt = (struct job_attempt){0};
+    bytes_copy(&request, &job.attempt.request);
+    worker_run_clear(&s.run);
+    worker_fixture_run(s.worker, JOB_ENROLL, &job, WORKER_RUN_THROUGH, &s.run);
+    assert_done(&s.run);
+    for (unsigned i = 0; i < CHECKPOINT__MAX; i++) /* what was done is not done again, and nothing is left out */
+        assert_int_equal(!!(s.run.checkpoints & 1u << i), i > step);
+    if (step >= CHECKPOINT_REQUEST_SIGNED && step < CHECKPOINT_CHECKED)
+        assert_true(bytes_equal(&request, &s.run.attempt.request));
+    assert_int_equal(server_fixture_number(s.server, "SELECT count(*) FROM certificates"), certificates + 1);
+    list_token(&s, &list);
+    assert_int_equal(list.n, renewal ? 2 : 1); /* no second key */
+    assert_true(labelled(&list, "test")->has_certificate);
+    job_enroll_clear(&job);
+}
+
+TEST(enroll_resumes_after_key_chosen)
+{
+    resume_at(CHECKPOINT_KEY_CHOSEN, false);
+}
+
+TEST(enroll_resumes_after_request_signed)
+{
+    resume_at(CHECKPOINT_REQUEST_SIGNED, false);
+}
+
+TEST(enroll_resumes_after_answered)
+{
+    resume_at(CHECKPOINT_ANSWERED, false);
+}
+
+TEST(enroll_resumes_after_checked)
+{
+    resume_at(CHECKPOINT_CHECKED, false);
+}
+
+TEST(renewal_resumes_after_key_chosen)
+{
+    resume_at(CHECKPOINT_KEY_CHOSEN, true);
+}
+
+TEST(renewal_resumes_after_request_signed)
+{
+    resume_at(CHECKPOINT_REQUEST_SIGNED, true);
+}
+
+TEST(renewal_resumes_after_answered)
+{
+    resume_at(CHECKPOINT_ANSWERED, true);
+}
+
+TEST(renewal_resumes_after_checked)
+{
+    resume_at(CHECKPOINT_CHECKED, true);
+}
+
+TEST(retire_removes_the_old_pair_and_orphans_and_nothing_else)
+{
+    CLEANUP(scene_clear) struct scene s = {0};
+    CLEANUP(key_listings_clear) struct key_listings list = {0};
+    CLEANUP(job_pair_clear) struct job_pair old = {0};
+    struct job_enroll lost;
+    struct job_retire job = {.sweep = true};
+
+    scene_start(&s, NULL);
+    fetch(&s, &s.username);
+    enroll(&s, "DeviceEC", false);
+    assert_enrolled(&s);
+    job_pair_copy(&old, &s.pair);
+    make_job(&s, "DeviceEC", false, &lost); /* a key whose record was lost */
+    worker_run_clear(&s.run);
+    worker_fixture_run(s.worker, JOB_ENROLL, &lost, CHECKPOINT_REQUEST_SIGNED, &s.run);
+    job_enroll_clear(&lost);
+    fetch(&s, &s.certificate);
+    enroll(&s, "DeviceEC", true);
+    assert_enrolled(&s);
+
+    worker_fixture_place(s.worker, &job.place);
+    job_pair_copy(MEM_APPEND(job.pairs, job.n_pairs), &old);
+    bytes_copy(MEM_APPEND(job.known, job.n_known), &s.pair.key_id);
+    worker_run_clear(&s.run);
+    worker_fixture_run(s.worker, JOB_RETIRE, &job, WORKER_RUN_THROUGH, &s.run);
+    job_retire_clear(&job);
+    assert_done(&s.run);
+    assert_int_equal(s.run.retired.removed, 1);
+    assert_int_equal(s.run.retired.orphans, 1);
+    list_token(&s, &list);
+    assert_int_equal(list.n, 1);
+    assert_true(bytes_equal(&list.items[0].id, &s.pair.key_id));
+}
+
+TEST(tokens_lists_our_own_token)
+{
+    CLEANUP(scene_clear) struct scene s = {.worker = worker_fixture_new()};
+    struct job_tokens job = {0};
+
+    worker_fixture_place(s.worker, &job.place);
+    worker_fixture_run(s.worker, JOB_TOKENS, &job, WORKER_RUN_THROUGH, &s.run);
+    job_tokens_clear(&job);
+    assert_done(&s.run);
+    assert_int_equal(s.run.tokens.n, 1);
+    assert_true(s.run.tokens.items[0].ours);
+    assert_string_equal(s.run.tokens.items[0].label, "autoenroll");
+}
+
+TEST(wrong_password_is_told_as_such_and_shown_once)
+{
+    CLEANUP(scene_clear) struct scene s = {0};
+
+    scene_start(&s, NULL);
+    fetch(&s, &s.username);
+    worker_fixture_password(s.worker, "corp", "battery staple");
+    enroll(&s, "DeviceEC", false);
+    assert_false(s.run.done);
+    assert_int_equal(err_kind(s.run.failure), ERR_AUTH);
+    assert_contains(err_hint_text(s.run.failure), "user name and password");
+    assert_null(strstr(err_text(s.run.failure), "staple"));
+    assert_null(strstr(bytes_text(&s.run.progress), "staple"));
 }
