@@ -1,5 +1,7 @@
 #include "protocol/wstep/wstep.h"
 
+#include <ctype.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -579,15 +581,17 @@ int wstep_fault_write(const struct soap_header *header, const struct soap_fault 
     return soap_write_fault(header, fault, &detail_map, detail ? &wire : NULL, out, errp);
 }
 
-/* An HRESULT: signed or unsigned decimal, or hexadecimal with 0x; the low 32 bits count. */
+/* An HRESULT: signed or unsigned decimal, or hexadecimal with 0x, of up to 64 bits; the low 32 count. */
 static bool parse_error_code(const char *text, uint32_t *out)
 {
     bool hexadecimal = strncasecmp(text, "0x", 2) == 0;
+    const char *digits = hexadecimal ? text + 2 : text;
+    unsigned long long value;
     char *end;
-    long long value;
 
-    value = strtoll(text, &end, hexadecimal ? 16 : 10);
-    if (end == text || *end || (hexadecimal && end == text + 1))
+    errno = 0;
+    value = strtoull(digits, &end, hexadecimal ? 16 : 10); /* a negative number gives its two's complement */
+    if (errno || end == digits || *end || (hexadecimal && !isxdigit((unsigned char)*digits)))
         return false;
     *out = (uint32_t)value;
     return true;
