@@ -42,7 +42,7 @@ static const struct {
     {"libxml/", "protocol/xml/ protocol/soap/ protocol/xcep/ protocol/wstep/"},
     {"openssl/", "protocol/pki/ protocol/base/secret agent/key/ agent/submit/http server-ref/"},
     {"sqlite3.h", "server-ref/"},
-    {"jansson.h", "agent/job/ agent/daemon/ agent/ctl/"},
+    {"jansson.h", "agent/job/ agent/daemon/ agent/ctl/ server-ref/"},
     {"ini.h", "agent/config/ server-ref/"},
     {"crypt.h", "server-ref/"},
     {"gssapi/", "agent/submit/"},
