@@ -21,7 +21,8 @@ build() {
     echo "== building: $1"
     cmake --preset "$1" >"build.$1.log" 2>&1 && cmake --build --preset "$1" -j "$jobs" >>"build.$1.log" 2>&1
     local status=$?
-    [ $status = 0 ] && ! grep -q 'warning:' "build.$1.log" || tail -n 60 "build.$1.log"
+    grep -A5 'warning:' "build.$1.log" | head -n 60
+    [ $status = 0 ] || tail -n 60 "build.$1.log"
     rm -f "build.$1.log"
     [ $status = 0 ] && return 0
     summary+=("$1: does not build")
