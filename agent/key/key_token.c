@@ -311,6 +311,24 @@ static CK_ULONG add_kind(enum key_kind kind, const CK_ULONG *bits, CK_ATTRIBUTE 
     return 2;
 }
 
+/*
+ * SoftHSM makes keys that decrypt unless told otherwise. It is told afterwards, since tpm2-pkcs11 refuses the attribute
+ * in the template, and a refused generation costs it two of its three object slots. A token that keeps its mind is no
+ * worse.
+ */
+static void forbid_decryption(struct token_session *s, CK_OBJECT_HANDLE private)
+{
+    CK_BBOOL may = CK_FALSE;
+    CK_ATTRIBUTE decrypt = {CKA_DECRYPT, &may, sizeof(may)};
+
+    if (s->f->C_GetAttributeValue(s->handle, private, &decrypt, 1) != CKR_OK || !may)
+        return;
+    decrypt = attribute(CKA_DECRYPT, &no, sizeof(no));
+    (void)s->f->C_SetAttributeValue(s->handle, private, &decrypt, 1);
+}
+
+#define N_HARDENED 3
+
 static int generate_operation(struct token_session *s, void *arg, struct err **errp)
 {
     const struct generate_job *job = arg;
@@ -333,13 +351,11 @@ static int generate_operation(struct token_session *s, void *arg, struct err **e
         attribute(CKA_SIGN, &yes, sizeof(yes)),
         attribute(CKA_ID, job->id->data, job->id->len),
         attribute(CKA_LABEL, job->label, strlen(job->label)),
-        /* What SoftHSM would otherwise allow, and tpm2-pkcs11 does not want to hear of. */
-        attribute(CKA_DECRYPT, &no, sizeof(no)),
-        attribute(CKA_UNWRAP, &no, sizeof(no)),
+        attribute(CKA_UNWRAP, &no, sizeof(no)), /* the last N_HARDENED: some modules do not want to hear of them */
         attribute(CKA_SIGN_RECOVER, &no, sizeof(no)),
         attribute(CKA_DERIVE, &no, sizeof(no)),
     };
-    CK_ULONG n_private = ARRAY_SIZE(private_is) - (job->hardened ? 0 : 4);
+    CK_ULONG n_private = ARRAY_SIZE(private_is) - (job->hardened ? 0 : N_HARDENED);
     int there = find_all(s, job->id, handles, errp);
     CK_RV rv;
 
@@ -347,8 +363,10 @@ static int generate_operation(struct token_session *s, void *arg, struct err **e
         return there < 0 ? -1 : GENERATE_EXISTS;
     rv = s->f->C_GenerateKeyPair(s->handle, &mechanism, public_is, 5 + add_kind(job->kind, &bits, public_is + 5),
         private_is, n_private, &public, &private);
-    if (rv == CKR_OK)
+    if (rv == CKR_OK) {
+        forbid_decryption(s, private);
         return 0;
+    }
     if (job->hardened && is_about_template(rv))
         return GENERATE_TEMPLATE_REFUSED;
     return token_session_fail(s, "C_GenerateKeyPair", rv, errp);

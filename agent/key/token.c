@@ -321,10 +321,12 @@ int token_session_get(
     CK_ATTRIBUTE a = {type, NULL, 0};
     CK_RV rv = s->f->C_GetAttributeValue(s->handle, object, &a, 1);
 
-    if (rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_SENSITIVE || a.ulValueLen == CK_UNAVAILABLE_INFORMATION)
+    if (rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_SENSITIVE)
         return 1;
     if (rv != CKR_OK)
         return token_session_fail(s, "C_GetAttributeValue", rv, errp);
+    if (a.ulValueLen == CK_UNAVAILABLE_INFORMATION)
+        return 1;
     if (a.ulValueLen > MAX_ATTRIBUTE)
         return err_set(errp, ERR_TOKEN, "the token gave an attribute of %lu bytes", a.ulValueLen);
     value = mem_alloc(a.ulValueLen + 1);
@@ -457,7 +459,7 @@ static void wait_ms(unsigned ms)
 
 /* With the module's lock and the token's lock file held. */
 static int run_with_retries(
-    struct token *t, enum token_access access, token_operation operation, void *arg, int lock, struct err **errp)
+    struct token *t, enum token_access access, token_operation operation, void *arg, struct err **errp)
 {
     bool reopened = false;
     unsigned busy = 0;
@@ -471,8 +473,6 @@ static int run_with_retries(
             return r;
         if (!reopened && (is_lost(s.rv) || s.look_again)) {
             reopened = true;
-            if (lock >= 0)
-                (void)flock(lock, LOCK_EX); /* a TPM that was out of slots serves one process at least */
             err_free(err);
             if (reopen(t, errp) < 0)
                 return -1;
@@ -514,13 +514,17 @@ int token_flush_folder(const char *path, struct err **errp)
     return 0;
 }
 
+/*
+ * One process at a time. Readers of our own SoftHSM token may share it; on a TPM without a resource manager they would
+ * use each other's loaded keys.
+ */
 static int lock_token(const struct token *t, enum token_access access, int *fd, struct err **errp)
 {
     *fd = -1;
     if (!t->lock_path)
         return 0;
     *fd = open(t->lock_path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (*fd >= 0 && flock(*fd, access == TOKEN_WRITE ? LOCK_EX : LOCK_SH) == 0)
+    if (*fd >= 0 && flock(*fd, access == TOKEN_READ && t->is_ours ? LOCK_SH : LOCK_EX) == 0)
         return 0;
     err_set(errp, ERR_STORE, "locking %s: %m", t->lock_path);
     if (*fd >= 0)
@@ -536,7 +540,7 @@ int token_run(struct token *t, enum token_access access, token_operation operati
     token_module_lock(t->module);
     r = lock_token(t, access, &lock, errp);
     if (r == 0)
-        r = run_with_retries(t, access, operation, arg, lock, errp);
+        r = run_with_retries(t, access, operation, arg, errp);
     if (r >= 0 && access == TOKEN_WRITE && t->store_dir && token_flush_folder(t->store_dir, errp) < 0)
         r = -1;
     if (lock >= 0)

@@ -31,8 +31,8 @@ int token_session_get(
     struct token_session *s, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type, struct bytes *out, struct err **errp);
 
 enum token_access {
-    TOKEN_READ, /* a read-only session; many processes at once */
-    TOKEN_WRITE /* a read-write session; one process at a time */
+    TOKEN_READ, /* a read-only session */
+    TOKEN_WRITE /* a read-write session; what it wrote is durable afterwards */
 };
 
 /*

@@ -560,7 +560,7 @@ TEST(process_makes_signs_and_destroys)
     if (!getenv("KEY_TOKEN_URI"))
         token_fixture_start(&f, TOKEN_BACKEND_SOFTHSM);
     token = getenv("KEY_TOKEN_URI") ? open_from_environment() : open_token(&f);
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 4; i++) {
         struct key *key = generate(token, "turn", KEY_EC_P256);
 
         key_uses_signatures(key_evp(key));
