@@ -2,10 +2,13 @@
 
 #include <curl/curl.h>
 #include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <signal.h>
 
 #include "protocol/base/when.h"
 #include "protocol/pki/cmc.h"
 #include "protocol/pki/oid.h"
+#include "server-ref/file.h"
 #include "server-ref/mint.h"
 
 void identity_clear(struct identity *identity)
@@ -29,9 +32,18 @@ void client_start(struct client *client, const char *init)
     client_reload(client);
 }
 
+void client_restart(struct client *client)
+{
+    server_fixture_stop(client->server);
+    server_fixture_start(client->server);
+    client_reload(client);
+}
+
 void client_clear(struct client *client)
 {
     config_free(client->config);
+    if (client->server && client->server->pid)
+        server_fixture_stop(client->server);
 }
 
 static int64_t count_certificates(struct client *client)
@@ -106,6 +118,50 @@ void client_post(struct client *client, const char *url, const void *body, size_
     (void)soap_parse(reply->body.data, reply->body.len, &reply->message, NULL);
 }
 
+struct raw {
+    SSL_CTX *tls;
+    BIO *bio;
+};
+
+struct raw *client_raw_open(struct client *client)
+{
+    struct raw *raw = mem_alloc(sizeof(*raw));
+    CLEANUP(mem_freep) char *address = mem_printf("127.0.0.1:%u", client->server->port);
+
+    signal(SIGPIPE, SIG_IGN); /* a server that hangs up is what these tests wait for */
+    raw->tls = SSL_CTX_new(TLS_client_method());
+    SSL_CTX_set_verify(raw->tls, SSL_VERIFY_PEER, NULL);
+    assert_int_equal(SSL_CTX_load_verify_file(raw->tls, client->server->trust), 1);
+    raw->bio = BIO_new_ssl_connect(raw->tls);
+    BIO_set_conn_hostname(raw->bio, address);
+    assert_int_equal(BIO_do_connect(raw->bio), 1);
+    assert_int_equal(BIO_do_handshake(raw->bio), 1);
+    return raw;
+}
+
+bool client_raw_write(struct raw *raw, const void *data, size_t len)
+{
+    return BIO_write(raw->bio, data, (int)len) == (int)len;
+}
+
+void client_raw_read(struct raw *raw, struct bytes *out)
+{
+    char buffer[4096];
+    int got;
+
+    while ((got = BIO_read(raw->bio, buffer, sizeof(buffer))) > 0)
+        assert_int_equal(bytes_append(out, buffer, (size_t)got, NULL), 0);
+}
+
+void client_raw_close(struct raw *raw)
+{
+    if (!raw)
+        return;
+    BIO_free_all(raw->bio);
+    SSL_CTX_free(raw->tls);
+    free(raw);
+}
+
 static void fill_header(const struct client *client, const char *url, const char *action, struct soap_header *header)
 {
     header->action = mem_strdup(client->action ? client->action : action);
@@ -127,22 +183,58 @@ static bool wants_password(const char *url)
     return strstr(url, "UsernamePassword") != NULL;
 }
 
-void client_request(struct client *client, const char *url, const struct wstep_request *request, struct reply *reply)
+void client_write(struct client *client, const char *url, const struct wstep_request *request, struct bytes *out)
 {
     CLEANUP(soap_header_clear) struct soap_header header = {0};
     CLEANUP(wsse_security_clear) struct wsse_security security = {0};
-    CLEANUP(bytes_wipe) struct bytes body = {0};
     struct err *err = NULL;
 
     fill_header(client, url, wstep_request_action(request->kind), &header);
     if (wants_password(url))
         sign_in(client, &security);
-    assert_ok(wstep_request_write(&header, wants_password(url) ? &security : NULL, request, &body, &err) == 0, err);
-    client_post(client, url, body.data, body.len, reply);
-    if (reply->status != 200)
+    assert_ok(wstep_request_write(&header, wants_password(url) ? &security : NULL, request, out, &err) == 0, err);
+}
+
+void client_replace(struct bytes *text, const char *from, const char *to)
+{
+    const char *at = bytes_text(text);
+    struct bytes out = {0};
+    const char *found = strstr(at, from);
+
+    assert_non_null(found);
+    for (; found; at = found + strlen(from), found = strstr(at, from)) {
+        assert_int_equal(bytes_append(&out, at, (size_t)(found - at), NULL), 0);
+        assert_int_equal(bytes_append_text(&out, to, NULL), 0);
+    }
+    assert_int_equal(bytes_append_text(&out, at, NULL), 0);
+    bytes_wipe(text);
+    *text = out;
+}
+
+/* Whatever is answered, fault or not, names the message that it answers; what came before the message was read cannot.
+ */
+static void assert_relates(const struct reply *reply, const struct bytes *sent)
+{
+    CLEANUP(soap_message_freep) struct soap_message *message = NULL;
+    struct err *err = NULL;
+
+    if (reply->status == 403 || reply->status == 400)
         return;
-    assert_ok(reply->message && wstep_response_parse(reply->message, &reply->wstep, &err) == 0, err);
-    assert_int_equal(soap_relates_to(soap_message_header(reply->message), header.message_id), 1);
+    assert_ok(soap_parse(sent->data, sent->len, &message, &err) == 0, err);
+    assert_string_equal(soap_message_header(reply->message)->relates_to, soap_message_header(message)->message_id);
+}
+
+void client_request(struct client *client, const char *url, const struct wstep_request *request, struct reply *reply)
+{
+    CLEANUP(bytes_wipe) struct bytes body = {0};
+    struct err *err = NULL;
+
+    client_write(client, url, request, &body);
+    client_post(client, url, body.data, body.len, reply);
+    if (reply->message)
+        assert_relates(reply, &body);
+    if (reply->status == 200)
+        assert_ok(reply->message && wstep_response_parse(reply->message, &reply->wstep, &err) == 0, err);
 }
 
 void client_submit(struct client *client, const char *url, const struct bytes *payload, struct reply *reply)
@@ -309,4 +401,53 @@ void client_lookalike(const struct cert *like, struct identity *out)
     assert_true(X509_sign(copy, out->key, EVP_sha256()) > 0);
     assert_ok(cert_from_x509(copy, &out->cert, &err) == 0, err);
     X509_free(copy);
+}
+
+static void add_forged_extensions(
+    struct client *client, const struct cert_template *template, struct csr_extensions *extensions)
+{
+    struct ask ask = {.template_oid = template->name};
+    struct err *err = NULL;
+
+    add_template(client, &ask, extensions);
+    assert_ok(mint_add_key_usage(extensions, template->key_usage, &err) == 0, err);
+    assert_ok(mint_add_eku(extensions, &template->application_policies, &err) == 0, err);
+}
+
+void client_forge(struct client *client, const char *template, const char *subject, int64_t not_before,
+    int64_t not_after, struct identity *out)
+{
+    CLEANUP(csr_extensions_clear) struct csr_extensions extensions = {0};
+    CLEANUP(pubkey_clear) struct pubkey public = {0};
+    CLEANUP(bytes_clear) struct bytes name = {0};
+    CLEANUP(mem_freep) char *chain_path = mem_printf("%s/chain.pem", client->server->dir);
+    CLEANUP(mem_freep) char *key_path = mem_printf("%s/ca.key", client->server->dir);
+    CLEANUP(cert_list_clear) struct cert_list chain = {0};
+    EVP_PKEY *ca_key;
+    struct err *err = NULL;
+    struct mint_spec spec = {.subject = &name,
+        .spki = &public.spki,
+        .not_before = not_before,
+        .not_after = not_after,
+        .extensions = &extensions};
+
+    ca_key = file_read_key(key_path, &err);
+    assert_ok(ca_key, err);
+    assert_ok(file_read_certificates(chain_path, &chain, &err) == 0, err);
+    out->key = client_key("p256");
+    assert_ok(pubkey_from_evp(out->key, &public, &err) == 0, err);
+    assert_ok(name_parse(subject, &name, &err) == 0, err);
+    add_forged_extensions(client, config_template(client->config, template), &extensions);
+    assert_ok(mint_certificate(&spec, chain.items[0], ca_key, &out->cert, &err) == 0, err);
+    EVP_PKEY_free(ca_key);
+}
+
+void client_import(struct client *client, const struct cert *cert)
+{
+    CLEANUP(mem_freep) char *dir = testing_tmpdir();
+    CLEANUP(mem_freep) char *path = mem_printf("%s/import.der", dir);
+
+    testing_write(path, cert->der.data, cert->der.len);
+    assert_int_equal(
+        server_fixture_run(client->server, NULL, "import", "'%s' --account '%s'", path, SERVER_FIXTURE_USER), 0);
 }

@@ -31,7 +31,9 @@ struct client {
     const char *to;                /* NULL: the address posted to */
 };
 void client_start(struct client *client, const char *init);
-void client_clear(struct client *client);
+void client_clear(struct client *client); /* and ends the server, which must end well */
+/* Stops the server, makes it read server.conf again, starts it on the same port. */
+void client_restart(struct client *client);
 /* Reads server.conf again. */
 void client_reload(struct client *client);
 /* What client_assert_no_certificate compares with. */
@@ -49,6 +51,21 @@ void reply_clear(struct reply *reply);
 
 /* Posts @body as it is. */
 void client_post(struct client *client, const char *url, const void *body, size_t len, struct reply *reply);
+/*
+ * A connection of its own for what no HTTP client would send. client_raw_write gives false when the server has ended
+ * it; client_raw_read gives all that comes until it does so.
+ */
+struct raw;
+struct raw *client_raw_open(struct client *client);
+bool client_raw_write(struct raw *raw, const void *data, size_t len);
+void client_raw_read(struct raw *raw, struct bytes *out);
+void client_raw_close(struct raw *raw);
+DEFINE_FREEP(struct raw, client_raw_close)
+
+/* The envelope that client_request would post. @out may hold a password: bytes_wipe it. */
+void client_write(struct client *client, const char *url, const struct wstep_request *request, struct bytes *out);
+/* Replaces every @from in a text by @to; the test fails when there is none. */
+void client_replace(struct bytes *text, const char *from, const char *to);
 /* Signs in as the client says and sends a RST. Fails the test only when the message cannot be written. */
 void client_request(struct client *client, const char *url, const struct wstep_request *request, struct reply *reply);
 /* Issue of @payload with the outcome read. */
@@ -88,5 +105,13 @@ void client_cmc(const struct bytes *csr, EVP_PKEY *key, struct bytes *der);
 EVP_PKEY *client_key(const char *kind); /* as mint_key; returns owned */
 /* Enrolls with the password for @template (DeviceEC is the fastest); fails the test unless it is issued. */
 void client_enroll(struct client *client, const char *template, const char *subject, struct identity *out);
+/*
+ * A certificate for @template with these dates, signed with the CA's own key but not by the CA: it is not in its
+ * database until somebody imports it.
+ */
+void client_forge(struct client *client, const char *template, const char *subject, int64_t not_before,
+    int64_t not_after, struct identity *out);
+/* Imports a certificate for the fixture's user. */
+void client_import(struct client *client, const struct cert *cert);
 /* A self-signed certificate with everything of @like but its key and signature. */
 void client_lookalike(const struct cert *like, struct identity *out);
