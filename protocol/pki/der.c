@@ -65,10 +65,13 @@ int der_check_frame(const void *der, size_t len, const char *what, struct err **
     if (len > BYTES_LIMIT_DEFAULT)
         return der_refuse(errp, CRYPT_E_ASN1_CORRUPT, "%s: %zu bytes are too many", what, len);
     flags = ASN1_get_object(&at, &inner, &tag, &class, (long)len);
-    if (flags & 0x80)
-        return der_refuse(errp,
-            ERR_GET_REASON(ERR_peek_last_error()) == ASN1_R_TOO_LONG ? CRYPT_E_ASN1_EOD : CRYPT_E_ASN1_CORRUPT,
+    if (flags & 0x80) {
+        int reason = ERR_GET_REASON(ERR_peek_last_error());
+        bool cut = reason == ASN1_R_TOO_LONG || reason == ASN1_R_HEADER_TOO_LONG;
+
+        return der_refuse(errp, cut ? CRYPT_E_ASN1_EOD : CRYPT_E_ASN1_CORRUPT,
             "%s: the DER is cut short or has no valid length", what);
+    }
     if (flags & 1)
         return der_refuse(errp, CRYPT_E_ASN1_CORRUPT, "%s: indefinite length, which is not DER", what);
     header = (size_t)(at - (const uint8_t *)der);
