@@ -2,13 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
+#include <fts.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,6 +24,7 @@
 #define MAX_ATTRIBUTE 65536
 #define BUSY_TRIES    5
 #define BUSY_WAIT_MS  50 /* doubled each time */
+#define FLUSH_MARGIN  2  /* seconds; a file's times are coarser than the clock */
 
 struct token {
     struct token_module *module; /* a reference */
@@ -490,28 +490,34 @@ static int run_with_retries(
     }
 }
 
-static int flush_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+static int flush_one(const FTSENT *entry)
 {
-    int fd;
+    int fd = open(entry->fts_accpath, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     int r;
 
-    (void)ftw;
-    if (type != FTW_F && type != FTW_D && type != FTW_DP)
-        return 0;
-    fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || !st)
-        return errno == ENOENT ? 0 : -1;
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -1; /* another process was faster */
     r = fsync(fd);
     (void)close(fd);
     return r;
 }
 
-/* SoftHSM leaves its files to the system's leisure. Flushing what is clean costs nothing. */
-int token_flush_folder(const char *path, struct err **errp)
+int token_flush_folder(const char *path, int64_t since, struct err **errp)
 {
-    if (nftw(path, flush_one, 16, FTW_PHYS | FTW_DEPTH) < 0)
-        return err_set(errp, ERR_STORE, "flushing %s: %m", path);
-    return 0;
+    CLEANUP(mem_freep) char *root = mem_strdup(path);
+    char *const roots[] = {root, NULL};
+    FTS *walk = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+    FTSENT *entry;
+    int r = walk ? 0 : -1;
+
+    while (r == 0 && (entry = fts_read(walk)))
+        if ((entry->fts_info == FTS_F || entry->fts_info == FTS_DP) && entry->fts_statp->st_ctime >= since)
+            r = flush_one(entry);
+    if (r < 0)
+        err_set(errp, ERR_STORE, "flushing %s: %m", path);
+    if (walk)
+        (void)fts_close(walk);
+    return r;
 }
 
 /*
@@ -534,6 +540,7 @@ static int lock_token(const struct token *t, enum token_access access, int *fd, 
 
 int token_run(struct token *t, enum token_access access, token_operation operation, void *arg, struct err **errp)
 {
+    int64_t since = (int64_t)time(NULL) - FLUSH_MARGIN;
     int lock;
     int r;
 
@@ -541,7 +548,7 @@ int token_run(struct token *t, enum token_access access, token_operation operati
     r = lock_token(t, access, &lock, errp);
     if (r == 0)
         r = run_with_retries(t, access, operation, arg, errp);
-    if (r >= 0 && access == TOKEN_WRITE && t->store_dir && token_flush_folder(t->store_dir, errp) < 0)
+    if (r >= 0 && access == TOKEN_WRITE && t->store_dir && token_flush_folder(t->store_dir, since, errp) < 0)
         r = -1;
     if (lock >= 0)
         (void)close(lock);

@@ -95,8 +95,11 @@ static int new_line(struct guard_line *line, const struct secret *pin, struct er
 static int open_locked(const char *path, struct err **errp)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    struct stat st;
 
-    if (fd >= 0 && flock(fd, LOCK_EX) == 0 && private_file_sync_folder(path) == 0)
+    /* An empty file may be new, and its name not durable yet. */
+    if (fd >= 0 && flock(fd, LOCK_EX) == 0 && fstat(fd, &st) == 0 &&
+        (st.st_size > 0 || private_file_sync_folder(path) == 0))
         return fd;
     err_set(errp, ERR_STORE, "opening %s: %m", path);
     if (fd >= 0)

@@ -50,5 +50,10 @@ int token_run(struct token *token, enum token_access access, token_operation ope
 struct token *token_ref(struct token *token); /* returns @token; give the reference back by token_close */
 const CK_TOKEN_INFO *token_raw_info(const struct token *token); /* borrowed; its texts are padded */
 
-/* Makes everything in a folder of SoftHSM's durable. 0, or -1 with ERR_STORE. */
-int token_flush_folder(const char *path, struct err **errp);
+/*
+ * Makes durable what changed in a folder of SoftHSM's, which leaves its files to the system's leisure.
+ *
+ * @since  seconds since 1970: older changes are passed over
+ * 0, or -1 with ERR_STORE.
+ */
+int token_flush_folder(const char *path, int64_t since, struct err **errp);

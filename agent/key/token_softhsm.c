@@ -250,7 +250,7 @@ static int make_token(const struct places *p, const char *label, const struct se
         r = init_token(modules.items[0], label, pin, errp);
     token_module_unlock(modules.items[0]);
     token_modules_clear(&modules);
-    if (r < 0 || token_flush_folder(p->tokens_new, errp) < 0)
+    if (r < 0 || token_flush_folder(p->tokens_new, 0, errp) < 0)
         return -1;
     if (rename(p->tokens_new, p->tokens) < 0 || private_file_sync_folder(p->tokens) < 0)
         return err_set(errp, ERR_STORE, "making %s: %m", p->tokens);
