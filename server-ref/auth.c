@@ -10,6 +10,7 @@
 
 #include "protocol/base/when.h"
 #include "protocol/pki/hresult.h"
+#include "server-ref/refusal.h"
 
 #define METHOD     "$y$" /* yescrypt */
 #define MAC_BYTES  32
@@ -144,16 +145,10 @@ int auth_check_certificate(const struct stored_certificate *certificate, int64_t
     CLEANUP(mem_freep) char *from = when_format(certificate->not_before);
     CLEANUP(mem_freep) char *until = when_format(certificate->not_after);
 
-    if (certificate->revoked) {
-        err_set(errp, ERR_DENIED, "certificate %s is revoked", certificate->serial);
-        err_set_code(*errp, CRYPT_E_REVOKED);
-        return -1;
-    }
-    if (now > certificate->not_after || now < certificate->not_before) {
-        err_set(errp, ERR_DENIED, "certificate %s is valid from %s to %s", certificate->serial, from, until);
-        err_set_code(*errp, CERT_E_EXPIRED);
-        return -1;
-    }
+    if (certificate->revoked)
+        return refusal(errp, CRYPT_E_REVOKED, "certificate %s is revoked", certificate->serial);
+    if (now > certificate->not_after || now < certificate->not_before)
+        return refusal(errp, CERT_E_EXPIRED, "certificate %s is valid from %s to %s", certificate->serial, from, until);
     return 0;
 }
 
@@ -166,8 +161,7 @@ int auth_certificate(struct store *store, const struct bytes *der, int64_t now, 
     if (r < 0)
         return -1;
     if (r == STORE_NONE) {
-        err_set(why, ERR_DENIED, "the client certificate was not issued by this CA");
-        err_set_code(*why, CERT_E_UNTRUSTEDROOT);
+        refusal(why, CERT_E_UNTRUSTEDROOT, "the client certificate was not issued by this CA");
         return AUTH_REFUSED;
     }
     if (auth_check_certificate(&found, now, why) < 0)

@@ -13,6 +13,7 @@
 #include "server-ref/issue.h"
 #include "server-ref/judge.h"
 #include "server-ref/mint.h"
+#include "server-ref/refusal.h"
 
 #define EXCHANGE_LIFE (7 * WHEN_DAY)
 
@@ -108,13 +109,6 @@ static int refuse(struct ca_answer *answer, struct err **refusal, struct err **e
     return 0;
 }
 
-static int refused(struct err **errp, uint32_t code, const char *text)
-{
-    err_set(errp, ERR_DENIED, "%s", text);
-    err_set_code(*errp, code);
-    return -1;
-}
-
 /* One line per attribute; a line break in one would make two of it. */
 static int write_attributes(const struct name_values *attributes, struct bytes *out, struct err **errp)
 {
@@ -122,7 +116,7 @@ static int write_attributes(const struct name_values *attributes, struct bytes *
         const struct name_value *item = &attributes->items[i];
 
         if (strpbrk(item->name, "\r\n:") || strpbrk(item->value, "\r\n"))
-            return refused(errp, E_INVALIDARG, "an attribute of the request holds a line break");
+            return refusal(errp, E_INVALIDARG, "an attribute of the request holds a line break");
         if (bytes_printf(out, errp, "%s:%s\n", item->name, item->value) < 0)
             return -1;
     }
@@ -151,7 +145,7 @@ static int find_old(
     if (r < 0)
         return -1;
     if (r == STORE_NONE) /* CERT_E_UNTRUSTEDROOT would do as well; this code is our choice */
-        return refused(
+        return refusal(
             errp, CERTSRV_E_BAD_RENEWAL_CERT_ATTRIBUTE, "the certificate to renew was not issued by this CA");
     return auth_check_certificate(old, now, errp);
 }
@@ -165,14 +159,14 @@ static int check_signer(const struct payload *payload, const struct caller *call
         return 0;
     if (signer && signer->cert && bytes_equal(&signer->cert->der, &caller->certificate.der))
         return 0;
-    return refused(errp, E_ACCESSDENIED, "the request is not signed by the certificate of the connection");
+    return refusal(errp, E_ACCESSDENIED, "the request is not signed by the certificate of the connection");
 }
 
 static int check_on_behalf(const struct payload *payload, struct err **errp)
 {
     if (!payload->requester)
         return 0;
-    return refused(errp, CERTSRV_E_RESTRICTEDOFFICER, "nobody may enroll on behalf of others here");
+    return refusal(errp, CERTSRV_E_RESTRICTEDOFFICER, "nobody may enroll on behalf of others here");
 }
 
 /* Steps 2 to 5 of 6.2 and 1 to 5 of 5.4.3: what is wrong before there is a row. */
@@ -182,11 +176,11 @@ static int examine(struct ca *ca, const struct submission *submission, int64_t n
     CLEANUP(payload_freep) struct payload *parsed = NULL;
 
     if (!config_permits(&ca->config->read, submission->caller->account))
-        return refused(errp, CERTSRV_E_ENROLL_DENIED, "this account may not use this CA");
+        return refusal(errp, CERTSRV_E_ENROLL_DENIED, "this account may not use this CA");
     if (payload_parse(submission->payload->data, submission->payload->len, &parsed, errp) < 0)
         return -1;
     if (submission->renewal_only && (!parsed->csr || !parsed->csr->old_cert))
-        return refused(errp, ERROR_NOT_SUPPORTED, "this address renews only, and the request is no renewal");
+        return refusal(errp, ERROR_NOT_SUPPORTED, "this address renews only, and the request is no renewal");
     if (payload_verify(parsed, errp) < 0 || check_on_behalf(parsed, errp) < 0)
         return -1;
     if (parsed->csr->old_cert &&
@@ -350,7 +344,7 @@ static int find_asked(
     if (r < 0)
         return -1;
     if (r == STORE_NONE || !is_asker(request, caller))
-        return refused(errp, CERTSRV_E_PROPERTY_EMPTY, "there is no such request of yours");
+        return refusal(errp, CERTSRV_E_PROPERTY_EMPTY, "there is no such request of yours");
     return 0;
 }
 

@@ -6,6 +6,7 @@
 #include "protocol/pki/hresult.h"
 #include "protocol/pki/oid.h"
 #include "server-ref/mint.h"
+#include "server-ref/refusal.h"
 
 #define SKEW (10 * WHEN_MINUTE) /* how far back a certificate begins, for clocks that are slow */
 
@@ -215,9 +216,7 @@ static int set_dates(struct order *order, const struct ca *ca, int64_t now, stru
     order->not_after = earlier(now + period, ca->chain.items[0]->not_after);
     if (order->not_after > now)
         return 0;
-    err_set(errp, ERR_DENIED, "the certificate of this CA has expired");
-    err_set_code(*errp, CERTSRV_E_INVALID_CA_CERTIFICATE);
-    return -1;
+    return refusal(errp, CERTSRV_E_INVALID_CA_CERTIFICATE, "the certificate of this CA has expired");
 }
 
 int issue(const struct ca *ca, const struct judgement *judgement, const struct bytes *spki, int64_t now,

@@ -6,22 +6,7 @@
 
 #include "protocol/pki/hresult.h"
 #include "protocol/pki/oid.h"
-
-static int deny(struct err **errp, uint32_t code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-
-/* A refusal by the policy module, as the caller will read it. */
-static int deny(struct err **errp, uint32_t code, const char *fmt, ...)
-{
-    CLEANUP(mem_freep) char *text = NULL;
-    va_list ap;
-
-    va_start(ap, fmt);
-    text = mem_vprintf(fmt, ap);
-    va_end(ap);
-    err_set(errp, ERR_DENIED, "%s", text);
-    err_set_code(*errp, code);
-    return -1;
-}
+#include "server-ref/refusal.h"
 
 void judgement_clear(struct judgement *judgement)
 {
@@ -68,10 +53,10 @@ static int same_template(
     const struct cert_template **found, const struct cert_template *template, const char *name, struct err **errp)
 {
     if (!template)
-        return deny(errp, CERTSRV_E_UNSUPPORTED_CERT_TYPE, "this CA knows no template '%s'", name);
+        return refusal(errp, CERTSRV_E_UNSUPPORTED_CERT_TYPE, "this CA knows no template '%s'", name);
     if (*found && *found != template)
-        return deny(errp, CERTSRV_E_TEMPLATE_CONFLICT, "the request names two templates, '%s' and '%s'", (*found)->name,
-            template->name);
+        return refusal(errp, CERTSRV_E_TEMPLATE_CONFLICT, "the request names two templates, '%s' and '%s'",
+            (*found)->name, template->name);
     *found = template;
     return 0;
 }
@@ -92,7 +77,7 @@ static int find_template(const struct judge_case *c, const struct cert_template 
     if (!template && old)
         template = judge_template_of(c->config, old);
     if (!template)
-        return deny(errp, CERTSRV_E_NO_CERT_TYPE, "the request names no template");
+        return refusal(errp, CERTSRV_E_NO_CERT_TYPE, "the request names no template");
     *out = template;
     return 0;
 }
@@ -104,7 +89,8 @@ static int check_same_template(const struct judge_case *c, const struct cert_tem
 
     if (!old || judge_template_of(c->config, old) == template)
         return 0;
-    return deny(errp, CERTSRV_E_TEMPLATE_CONFLICT, "the certificate to renew is not of template '%s'", template->name);
+    return refusal(
+        errp, CERTSRV_E_TEMPLATE_CONFLICT, "the certificate to renew is not of template '%s'", template->name);
 }
 
 static int check_same_key(const struct judge_case *c, const struct cert_template *template, struct err **errp)
@@ -114,7 +100,8 @@ static int check_same_key(const struct judge_case *c, const struct cert_template
     if (!csr->old_cert || !(template->private_key_flags & XCEP_KEY_REQUIRE_SAME_KEY_RENEWAL) ||
         cert_same_key(csr->old_cert, &csr->key.spki))
         return 0;
-    return deny(errp, CERTSRV_E_RENEWAL_BAD_PUBLIC_KEY, "template '%s' renews with the same key only", template->name);
+    return refusal(
+        errp, CERTSRV_E_RENEWAL_BAD_PUBLIC_KEY, "template '%s' renews with the same key only", template->name);
 }
 
 static int check_version(const struct judge_case *c, const struct cert_template *template, struct err **errp)
@@ -125,8 +112,9 @@ static int check_version(const struct judge_case *c, const struct cert_template 
         return 0;
     if ((asked->major.set && asked->major.value > template->major) ||
         (asked->minor.set && asked->minor.value > template->minor))
-        return deny(errp, CERTSRV_E_BAD_TEMPLATE_VERSION, "the request names version %u.%u of '%s', this CA has %u.%u",
-            asked->major.value, asked->minor.value, template->name, template->major, template->minor);
+        return refusal(errp, CERTSRV_E_BAD_TEMPLATE_VERSION,
+            "the request names version %u.%u of '%s', this CA has %u.%u", asked->major.value, asked->minor.value,
+            template->name, template->major, template->minor);
     return 0;
 }
 
@@ -148,10 +136,11 @@ static int check_permission(const struct judge_case *c, const struct cert_templa
     bool waived = c->approved || (is_approved_before(c, template) && template_renews_by_key(template));
 
     if (!c->by_key && !c->approved && !config_permits(&c->config->request_certificates, c->account))
-        return deny(errp, CERTSRV_E_ENROLL_DENIED, "'%s' may not request certificates of this CA", c->account);
+        return refusal(errp, CERTSRV_E_ENROLL_DENIED, "'%s' may not request certificates of this CA", c->account);
     if (waived || config_permits(&template->enroll, c->account))
         return 0;
-    return deny(errp, CERTSRV_E_TEMPLATE_DENIED, "'%s' may not enroll for template '%s'", c->account, template->name);
+    return refusal(
+        errp, CERTSRV_E_TEMPLATE_DENIED, "'%s' may not enroll for template '%s'", c->account, template->name);
 }
 
 /* Nobody countersigns here, so that a template that asks for it is refused unless it was approved before. */
@@ -159,7 +148,7 @@ static int check_ra_signatures(const struct judge_case *c, const struct cert_tem
 {
     if (template->ra_signatures == 0 || is_approved_before(c, template))
         return 0;
-    return deny(errp, CERTSRV_E_SIGNATURE_POLICY_REQUIRED,
+    return refusal(errp, CERTSRV_E_SIGNATURE_POLICY_REQUIRED,
         "template '%s' wants %u signatures of registration authorities", template->name, template->ra_signatures);
 }
 
@@ -179,12 +168,12 @@ static int check_signatures(const struct judge_case *c, struct err **errp)
     const struct cms *cms = c->payload->cms;
 
     if (!csr->null_signature && !is_strong_hash(c->config, csr->signature_hash))
-        return deny(errp, CERTSRV_E_WEAK_SIGNATURE_OR_KEY,
+        return refusal(errp, CERTSRV_E_WEAK_SIGNATURE_OR_KEY,
             "the request is signed with %s, and must be with SHA256 or better",
             csr->signature_hash ? csr->signature_hash : "an unknown hash");
     for (size_t i = 0; cms && i < cms->n_signers; i++)
         if (!is_strong_hash(c->config, cms->signers[i].hash))
-            return deny(errp, CERTSRV_E_WEAK_SIGNATURE_OR_KEY,
+            return refusal(errp, CERTSRV_E_WEAK_SIGNATURE_OR_KEY,
                 "an outer signature uses %s, and must use SHA256 or better", cms->signers[i].hash);
     return 0;
 }
@@ -195,7 +184,7 @@ static int check_archival(const struct judge_case *c, struct err **errp)
 
     for (size_t i = 0; cms && i < cms->n_signers; i++)
         if (cms->signers[i].archived_key)
-            return deny(
+            return refusal(
                 errp, CERTSRV_E_ARCHIVED_KEY_UNEXPECTED, "the request carries a private key, and no template wants it");
     return 0;
 }
@@ -207,17 +196,15 @@ static int check_key(const struct judge_case *c, const struct cert_template *tem
     bool rsa = template->algorithm == KEY_RSA;
 
     if (key->type == PUBKEY_OTHER)
-        return deny(errp, CERTSRV_E_WEAK_SIGNATURE_OR_KEY, "a key of this kind is not accepted: %s", text);
+        return refusal(errp, CERTSRV_E_WEAK_SIGNATURE_OR_KEY, "a key of this kind is not accepted: %s", text);
     if (rsa != (key->type == PUBKEY_RSA) || (!rsa && !oid_is(key->curve, key_algorithm_oid(template->algorithm))))
-        return deny(errp, NTE_BAD_ALGID, "template '%s' is for %s keys, and this one is %s", template->name,
+        return refusal(errp, NTE_BAD_ALGID, "template '%s' is for %s keys, and this one is %s", template->name,
             key_algorithm_name(template->algorithm), text);
     if (key->bits < template->minimal_key_size)
-        return deny(errp, CERTSRV_E_KEY_LENGTH, "the key has %u bits, template '%s' wants %u", key->bits,
+        return refusal(errp, CERTSRV_E_KEY_LENGTH, "the key has %u bits, template '%s' wants %u", key->bits,
             template->name, template->minimal_key_size);
-    if (pubkey_strength_check(key, errp) < 0) {
-        err_set_code(*errp, CERTSRV_E_WEAK_SIGNATURE_OR_KEY);
-        return -1;
-    }
+    if (pubkey_strength_check(key, NULL) < 0)
+        return refusal(errp, CERTSRV_E_WEAK_SIGNATURE_OR_KEY, "%s is too weak a key for this CA", text);
     return check_signatures(c, errp);
 }
 
@@ -250,7 +237,7 @@ static int subject_from_directory(const struct judge_case *c, struct judgement *
     CLEANUP(mem_freep) char *text = NULL;
 
     if (!dns)
-        return deny(errp, CERTSRV_E_SUBJECT_DNS_REQUIRED, "the account '%s' has no host name", c->account);
+        return refusal(errp, CERTSRV_E_SUBJECT_DNS_REQUIRED, "the account '%s' has no host name", c->account);
     text = flags & common_name ? mem_printf("CN=%s", dns) : mem_strdup("");
     if (name_parse(text, &judgement->subject, errp) < 0)
         return -1;
@@ -258,7 +245,7 @@ static int subject_from_directory(const struct judge_case *c, struct judgement *
         san_add(&judgement->san, SAN_DNS, dns);
     judgement->sid = mem_strdup_opt(account ? account->sid : NULL);
     if (!(flags & common_name) && judgement->san.n == 0)
-        return deny(errp, CERTSRV_E_BAD_REQUESTSUBJECT, "neither a subject nor an alternative name would result");
+        return refusal(errp, CERTSRV_E_BAD_REQUESTSUBJECT, "neither a subject nor an alternative name would result");
     return 0;
 }
 
@@ -269,7 +256,7 @@ static int subject_of_renewal(const struct csr *csr, struct judgement *judgement
 
     /* AD CS would only not waive the approval; refusing it, and the code, are ours. */
     if (!bytes_equal(&csr->subject_der, &old->subject_der))
-        return deny(errp, CERTSRV_E_BAD_RENEWAL_SUBJECT,
+        return refusal(errp, CERTSRV_E_BAD_RENEWAL_SUBJECT,
             "the subject '%s' is not that of the certificate to renew, '%s'", csr->subject, old->subject);
     bytes_copy(&judgement->subject, &old->subject_der);
     san_list_copy(&judgement->san, &old->san);
@@ -284,7 +271,7 @@ static int find_subject(const struct judge_case *c, struct judgement *judgement,
     if (!(judgement->template->name_flags & XCEP_NAME_ENROLLEE_SUPPLIES_SUBJECT))
         return subject_from_directory(c, judgement, errp);
     if (csr->subject[0] == '\0')
-        return deny(errp, CERTSRV_E_BAD_REQUESTSUBJECT,
+        return refusal(errp, CERTSRV_E_BAD_REQUESTSUBJECT,
             "template '%s' takes the subject from the request, and it is empty", judgement->template->name);
     if (csr->old_cert)
         return subject_of_renewal(csr, judgement, errp);
@@ -298,7 +285,7 @@ static int check_edit_flags(const struct judge_case *c, struct err **errp)
 {
     if (!c->by_key || config_has_edit_flag(c->config, "EDITF_ENABLERENEWONBEHALFOF"))
         return 0;
-    return deny(errp, CERTSRV_E_BAD_RENEWAL_SUBJECT, "this CA does not renew on behalf of others");
+    return refusal(errp, CERTSRV_E_BAD_RENEWAL_SUBJECT, "this CA does not renew on behalf of others");
 }
 
 int judge(const struct judge_case *the_case, struct judgement *judgement, struct err **errp)
