@@ -6,7 +6,7 @@
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 
-#define MAX_SALT EVP_MAX_MD_SIZE
+#define MAX_SALT 1024 /* RSA-8192 */
 
 static bool hash(const EVP_MD *md, const void *a, size_t a_len, const void *b, size_t b_len, const void *c,
     size_t c_len, uint8_t *out)

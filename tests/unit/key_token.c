@@ -1,6 +1,8 @@
+#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <openssl/rsa.h>
 #include <openssl/ssl.h>
 
 #include "agent/key/key_token.h"
@@ -124,6 +126,123 @@ TEST(tpm_p256_lives_and_signs_everywhere)
 TEST(tpm_p384_lives_and_signs_everywhere)
 {
     whole_life(TOKEN_BACKEND_TPM, KEY_EC_P384);
+}
+
+/* Another salt than a TPM makes itself: the padding is ours then, and the bare RSA operation the token's. */
+static void pads_pss_itself(enum token_backend backend)
+{
+    static const char text[] = "text";
+    static const int salts[] = {0, 20, RSA_PSS_SALTLEN_MAX};
+    struct token_fixture f;
+    struct err *err = NULL;
+    struct token *token;
+    struct key *key;
+
+    token_fixture_start(&f, backend);
+    token = open_token(&f);
+    key = generate(token, "pss", KEY_RSA_2048);
+    for (size_t i = 0; i < ARRAY_SIZE(salts); i++) {
+        const unsigned char *p = key_spki(key)->data;
+        EVP_PKEY *public = d2i_PUBKEY(NULL, &p, (long)key_spki(key)->len);
+        EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+        EVP_PKEY_CTX *pkey_ctx = NULL;
+        uint8_t signature[512];
+        size_t len = sizeof(signature);
+
+        assert_int_equal(EVP_DigestSignInit(ctx, &pkey_ctx, EVP_sha256(), NULL, key_evp(key)), 1);
+        assert_int_equal(EVP_PKEY_CTX_set_rsa_padding(pkey_ctx, RSA_PKCS1_PSS_PADDING), 1);
+        assert_int_equal(EVP_PKEY_CTX_set_rsa_pss_saltlen(pkey_ctx, salts[i]), 1);
+        if (EVP_DigestSign(ctx, signature, &len, (const uint8_t *)text, sizeof(text)) != 1)
+            assert_ok(!key_failure(key, &err), err);
+        EVP_MD_CTX_free(ctx);
+        ctx = EVP_MD_CTX_new();
+        assert_int_equal(EVP_DigestVerifyInit(ctx, &pkey_ctx, EVP_sha256(), NULL, public), 1);
+        assert_int_equal(EVP_PKEY_CTX_set_rsa_padding(pkey_ctx, RSA_PKCS1_PSS_PADDING), 1);
+        assert_int_equal(EVP_PKEY_CTX_set_rsa_pss_saltlen(pkey_ctx, salts[i]), 1);
+        assert_int_equal(EVP_DigestVerify(ctx, signature, len, (const uint8_t *)text, sizeof(text)), 1);
+        EVP_MD_CTX_free(ctx);
+        EVP_PKEY_free(public);
+    }
+    key_free(key);
+    token_close(token);
+    token_fixture_clear(&f);
+}
+
+TEST(softhsm_pss_with_any_salt_verifies)
+{
+    pads_pss_itself(TOKEN_BACKEND_SOFTHSM);
+}
+
+TEST(tpm_pss_with_any_salt_verifies)
+{
+    pads_pss_itself(TOKEN_BACKEND_TPM);
+}
+
+TEST(softhsm_key_may_sign_and_nothing_else)
+{
+    struct token_fixture f;
+    CLEANUP(bytes_clear) struct bytes shown = {0};
+    struct token *token;
+    struct key *key;
+
+    token_fixture_start(&f, TOKEN_BACKEND_SOFTHSM);
+    token = open_token(&f);
+    key = generate(token, "only", KEY_RSA_2048);
+    assert_int_equal(testing_shell(&shown,
+                         "pkcs11-tool --module '%s' --token-label soft --login --pin 1234 --list-objects "
+                         "--type privkey 2>/dev/null",
+                         f.module),
+        0);
+    assert_contains(bytes_text(&shown), "Usage:      sign\n");
+    assert_contains(bytes_text(&shown), "sensitive, always sensitive, never extractable, local");
+    key_free(key);
+    token_close(token);
+    token_fixture_clear(&f);
+}
+
+static void *sign_many(void *key)
+{
+    for (int i = 0; i < 10; i++) {
+        struct err *err = NULL;
+
+        if (key_self_check(key, &err) < 0)
+            return err;
+    }
+    return NULL;
+}
+
+static void serves_threads(enum token_backend backend)
+{
+    struct token_fixture f;
+    struct token *token;
+    struct key *keys[4];
+    pthread_t threads[ARRAY_SIZE(keys)];
+
+    token_fixture_start(&f, backend);
+    token = open_token(&f);
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+        keys[i] = generate(token, "thread", KEY_EC_P256);
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, sign_many, keys[i]), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+        void *err = NULL;
+
+        assert_int_equal(pthread_join(threads[i], &err), 0);
+        assert_ok(err == NULL, err);
+        key_free(keys[i]);
+    }
+    token_close(token);
+    token_fixture_clear(&f);
+}
+
+TEST(softhsm_serves_four_threads)
+{
+    serves_threads(TOKEN_BACKEND_SOFTHSM);
+}
+
+TEST(tpm_serves_four_threads)
+{
+    serves_threads(TOKEN_BACKEND_TPM);
 }
 
 /* A kind that the token cannot serve: refused with what to do, and nothing is left of it. */

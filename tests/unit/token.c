@@ -3,6 +3,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define P11_KIT_FUTURE_UNSTABLE_API /* p11_kit_override_system_files */
+#include <p11-kit/p11-kit.h>
+
 #include "agent/key/token.h"
 #include "tests/testing.h"
 #include "tests/token_fixture.h"
@@ -163,6 +166,50 @@ TEST(token_made_while_the_module_is_loaded_is_found)
     assert_ok(token_check_login(first, &err) == 0, err);
     token_close(first);
     token_close(second);
+    token_fixture_clear(&f);
+}
+
+/* p11-kit's own configuration, in a folder of the test: SoftHSM, a TPM that is not there, and the trust module. */
+static void configure_p11_kit(const struct token_fixture *f)
+{
+    static char modules[256], none[256]; /* p11-kit keeps the pointers */
+
+    (void)snprintf(modules, sizeof(modules), "%s/modules", f->dir);
+    (void)snprintf(none, sizeof(none), "%s/none", f->dir);
+    assert_int_equal(mkdir(modules, 0700), 0);
+    assert_int_equal(
+        testing_shell(NULL,
+            "cd '%s' && echo 'module: %s' >soft.module && echo 'module: /nonexistent/x.so' >gone.module && "
+            "printf 'module: p11-kit-trust.so\\ntrust-policy: yes\\n' >trust.module",
+            modules, f->module),
+        0);
+    p11_kit_override_system_files(none, none, modules, none, none);
+    p11_kit_be_quiet();
+}
+
+TEST(every_module_is_asked_but_for_the_trust_module)
+{
+    struct token_fixture f;
+    CLEANUP(token_list_clear) struct token_list list = {0};
+    CLEANUP(err_freep) struct err *missing = NULL;
+    struct err *err = NULL;
+    struct token_place place;
+    struct token *token = NULL;
+
+    token_fixture_start(&f, TOKEN_BACKEND_SOFTHSM);
+    configure_p11_kit(&f);
+    assert_ok(token_list(NULL, &list, &err) == 0, err);
+    assert_int_equal(list.n, 1);
+    assert_string_equal(list.items[0].label, "soft");
+    place = f.place;
+    place.module = NULL;
+    assert_ok(token_open(&place, f.pin, &token, &err) == 0, err);
+    assert_ok(token_check_login(token, &err) == 0, err);
+    token_close(token);
+    token = NULL;
+    place.uri = "pkcs11:token=System%20Trust";
+    assert_int_equal(token_open(&place, f.pin, &token, &missing), -1);
+    assert_int_equal(err_kind(missing), ERR_MISSING);
     token_fixture_clear(&f);
 }
 
