@@ -18,21 +18,21 @@
 #define POLICY_MAX_DER        65536
 
 /* clientAuthentication, [MS-XCEP 3.1.4.1.3.5]; the same four values authenticate to a CEP. */
-#define POLICY_AUTHS(X)              \
-    X(ANONYMOUS, 1, "anonymous")     \
-    X(KERBEROS, 2, "kerberos")       \
-    X(USERNAME, 4, "username")       \
+#define POLICY_AUTHS(X)                                                                                                \
+    X(ANONYMOUS, 1, "anonymous")                                                                                       \
+    X(KERBEROS, 2, "kerberos")                                                                                         \
+    X(USERNAME, 4, "username")                                                                                         \
     X(CERTIFICATE, 8, "certificate")
 #define X(name, value, text) POLICY_AUTH_##name = (value),
 enum policy_auth { POLICY_AUTHS(X) };
 #undef X
 
-const char *policy_auth_name(uint32_t auth);                   /* "unknown" for other values */
-bool policy_auth_parse(const char *name, uint32_t *auth);      /* true when @name is one of them */
+const char *policy_auth_name(uint32_t auth);              /* "unknown" for other values */
+bool policy_auth_parse(const char *name, uint32_t *auth); /* true when @name is one of them */
 
 struct policy_uri {
-    uint32_t auth; /* enum policy_auth; other values are kept and never used */
-    char *uri;     /* owned */
+    uint32_t auth;           /* enum policy_auth; other values are kept and never used */
+    char *uri;               /* owned */
     struct opt_u32 priority; /* lower goes first, absent last */
     bool renewal_only;
 };
@@ -50,7 +50,8 @@ struct policy_extension {
 };
 
 /* One template, [MS-XCEP 3.1.4.1.3.7]. Flags are those of protocol/xcep/flags.h; absent words are 0. */
-struct template {
+struct template
+{
     char *name;              /* owned; commonName */
     char *oid;               /* owned, dotted; identifies the template */
     uint32_t schema;         /* 1 to 4 */
@@ -68,7 +69,7 @@ struct template {
     struct strlist ra_ekus, ra_policies;
     struct strlist superseded; /* names of templates that this one replaces */
     struct strlist providers;
-    bool archival; /* keyArchivalAttributes were given */
+    bool archival;                       /* keyArchivalAttributes were given */
     struct policy_extension *extensions; /* owned */
     size_t n_extensions;
     uint32_t *cas; /* owned; indices into policy.cas */
@@ -79,7 +80,7 @@ struct policy {
     char *id;            /* owned; policyID */
     char *friendly_name; /* owned, or NULL */
     struct opt_u32 next_update_hours;
-    int64_t fetched_at; /* seconds since 1970, UTC; the server's Date where it gave one */
+    int64_t fetched_at;         /* seconds since 1970, UTC; the server's Date where it gave one */
     struct template *templates; /* owned */
     size_t n_templates;
     struct policy_ca *cas; /* owned */
@@ -87,12 +88,12 @@ struct policy {
     struct strlist skipped; /* one sentence for each template that could not be read */
 };
 
-const struct template *policy_find_template(const struct policy *policy, const char *oid);           /* or NULL */
-const struct template *policy_find_template_by_name(const struct policy *policy, const char *name);  /* or NULL */
+const struct template *policy_find_template(const struct policy *policy, const char *oid);          /* or NULL */
+const struct template *policy_find_template_by_name(const struct policy *policy, const char *name); /* or NULL */
 void template_clear(struct template *template);
 void template_copy(struct template *to, const struct template *from); /* deep; @to is overwritten */
 void policy_ca_clear(struct policy_ca *ca);
 void policy_ca_copy(struct policy_ca *to, const struct policy_ca *from); /* deep; @to is overwritten */
-void policy_clear(struct policy *policy); /* empties in place */
-void policy_free(struct policy *policy);  /* takes; NULL is fine */
+void policy_clear(struct policy *policy);                                /* empties in place */
+void policy_free(struct policy *policy);                                 /* takes; NULL is fine */
 DEFINE_FREEP(struct policy, policy_free)

@@ -1,0 +1,375 @@
+#include "policy/decide.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/schedule.h"
+#include "protocol/base/when.h"
+#include "protocol/xcep/flags.h"
+
+/* What is being weighed: may @template be served? */
+struct weighing {
+    const struct decide_question *question;
+    const struct template *template;
+    const struct decide_wish *wish; /* NULL: by autoenrollment */
+    const struct held_cert *held;   /* NULL: nothing */
+    bool renewal;                   /* the old certificate is there and valid */
+};
+
+#define KEY_BASED_RENEWAL                                                                                              \
+    (XCEP_ENROLL_PREVIOUS_APPROVAL_VALIDATE_REENROLLMENT |                                                             \
+        XCEP_ENROLL_ALLOW_PREVIOUS_APPROVAL_KEYBASEDRENEWAL_VALIDATE_REENROLLMENT)
+
+static bool has(uint32_t word, uint32_t bits)
+{
+    return (word & bits) == bits;
+}
+
+/* All three flags that let the old key alone renew, [MS-WSTEP notes] 5.7. */
+static bool renews_by_key(const struct template *t)
+{
+    return has(t->enrollment_flags, KEY_BASED_RENEWAL) &&
+           has(t->subject_name_flags, XCEP_NAME_ENROLLEE_SUPPLIES_SUBJECT);
+}
+
+/* --- the rules of eligibility, [MS-XCEP notes] 6.4: each true where the template cannot be served --- */
+
+static bool no_enroll(const struct weighing *w)
+{
+    return !w->template->enroll && !(w->renewal && renews_by_key(w->template));
+}
+
+static bool no_autoenroll(const struct weighing *w)
+{
+    return !w->wish && !w->template->autoenroll && !(w->renewal && renews_by_key(w->template));
+}
+
+static bool for_users(const struct weighing *w)
+{
+    return !has(w->template->general_flags, XCEP_GENERAL_MACHINE_TYPE);
+}
+
+static bool for_cas(const struct weighing *w)
+{
+    return w->template->general_flags & (XCEP_GENERAL_IS_CA | XCEP_GENERAL_IS_CROSS_CA);
+}
+
+static bool unknown_schema(const struct weighing *w)
+{
+    return w->template->schema < 1 || w->template->schema > 4;
+}
+
+static bool no_ca(const struct weighing *w)
+{
+    for (size_t i = 0; i < w->template->n_cas; i++) {
+        const struct policy_ca *ca = &w->question->policy->cas[w->template->cas[i]];
+
+        if (ca->enroll_permission && ca->n_uris)
+            return false;
+    }
+    return true;
+}
+
+static bool wants_a_person(const struct weighing *w)
+{
+    return has(w->template->enrollment_flags, XCEP_ENROLL_USER_INTERACTION_REQUIRED);
+}
+
+static bool lacks_names(const struct weighing *w)
+{
+    uint32_t supplied = XCEP_NAME_ENROLLEE_SUPPLIES_SUBJECT | XCEP_NAME_ENROLLEE_SUPPLIES_SUBJECT_ALT_NAME;
+
+    return w->template->subject_name_flags & supplied && !w->renewal && !(w->wish && w->wish->has_names);
+}
+
+static bool wants_archival(const struct weighing *w)
+{
+    uint32_t flags = w->template->private_key_flags;
+    bool spared = w->renewal && has(flags, XCEP_KEY_REQUIRE_SAME_KEY_RENEWAL) && !has(flags, XCEP_KEY_EXPORTABLE_KEY);
+
+    return has(flags, XCEP_KEY_REQUIRE_PRIVATE_KEY_ARCHIVAL) && !spared;
+}
+
+static bool wants_strong_protection(const struct weighing *w)
+{
+    return has(w->template->private_key_flags, XCEP_KEY_STRONG_KEY_PROTECTION_REQUIRED);
+}
+
+static bool wants_attestation(const struct weighing *w)
+{
+    return has(w->template->private_key_flags, XCEP_KEY_ATTEST_REQUIRED);
+}
+
+static bool wants_hello(const struct weighing *w)
+{
+    return w->template->private_key_flags & (XCEP_KEY_HELLO_KSP_KEY | XCEP_KEY_HELLO_LOGON_KEY);
+}
+
+static bool wants_signatures(const struct weighing *w)
+{
+    bool waived = w->renewal && has(w->template->enrollment_flags, XCEP_ENROLL_PREVIOUS_APPROVAL_VALIDATE_REENROLLMENT);
+
+    return w->template->ra_signatures > 0 && !waived;
+}
+
+static bool unknown_key(const struct weighing *w)
+{
+    static const char *const known[] = {
+        "1.2.840.113549.1.1.1", "1.2.840.10045.2.1", "1.2.840.10045.3.1.7", "1.3.132.0.34", "1.3.132.0.35"};
+    const char *algorithm = w->template->key_algorithm;
+
+    for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+        if (!algorithm || strcmp(algorithm, known[i]) == 0)
+            return false;
+    return true;
+}
+
+static bool key_too_long(const struct weighing *w)
+{
+    return w->template->key_length > 4096;
+}
+
+static bool file_not_allowed(const struct weighing *w)
+{
+    return w->wish && w->wish->file_key && !has(w->template->private_key_flags, XCEP_KEY_EXPORTABLE_KEY);
+}
+
+static const struct rule {
+    bool (*fails)(const struct weighing *w);
+    const char *reason; /* why, and what would change it */
+} rules[] = {
+    {no_enroll, "the policy gives this account no Enroll permission on it; its administrator can"},             /* 1 */
+    {no_autoenroll, "the policy gives no Autoenroll permission on it; a [certificate] section can ask for it"}, /* 1 */
+    {for_users, "it is for users, and this is a machine"},                                                      /* 2 */
+    {for_cas, "it makes CA certificates, which are no business of an agent"},                                   /* 3 */
+    {unknown_schema, "its schema version is none that we know (1 to 4)"},                                       /* 4 */
+    {no_ca, "no CA that issues it lets this account enroll at an address; its administrator can"},              /* 5 */
+    {wants_a_person,
+        "it wants a person to interact, and nobody is here; its administrator can switch that off"}, /* 6 */
+    {lacks_names, "it wants the subject in the request: write a [certificate] section with template, subject and "
+                  "dns"},                                                                                /* 7 */
+    {wants_archival, "it wants the private key archived, and our keys never leave the token"},           /* 8 */
+    {wants_strong_protection, "it wants a person to unlock the key, and nobody is here"},                /* 8 */
+    {wants_attestation, "it requires key attestation, which this agent cannot give"},                    /* 8 */
+    {wants_hello, "it wants a Windows Hello key"},                                                       /* 8 */
+    {wants_signatures, "it wants the signature of a registration authority, and none is configured"},    /* 9 */
+    {unknown_key, "it wants a kind of key that we cannot make; RSA and P-256, P-384, P-521 can be had"}, /* 10 */
+    {key_too_long, "it wants a longer key than the 4096 bits that we can make"},                         /* 10 */
+    {file_not_allowed, "key = file is configured, and it does not allow keys to be exported; use key = token"},
+};
+
+/* NULL when @w can be served; else the reason. */
+static const char *refused(const struct weighing *w)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
+        if (rules[i].fails(w))
+            return rules[i].reason;
+    return NULL;
+}
+
+/* --- what is held, and what replaces what --- */
+
+static const struct held_cert *find_held(const struct inventory *inventory, const char *wish, const char *oid)
+{
+    for (size_t i = 0; i < inventory->n; i++) {
+        const struct held_cert *held = &inventory->items[i];
+
+        if (wish ? held->certificate && strcmp(held->certificate, wish) == 0
+                 : !held->certificate && held->template_oid && strcmp(held->template_oid, oid) == 0)
+            return held;
+    }
+    return NULL;
+}
+
+static bool has_wish_for(const struct decide_question *q, const struct template *t)
+{
+    for (size_t i = 0; i < q->n_wishes; i++)
+        if (strcmp(q->wishes[i].template_name, t->name) == 0)
+            return true;
+    return false;
+}
+
+/* The template that replaces @t and can be served itself, 6.4 row 11; direct entries only. */
+static const struct template *successor(const struct decide_question *q, const struct template *t)
+{
+    for (size_t i = 0; i < q->policy->n_templates; i++) {
+        const struct template *other = &q->policy->templates[i];
+        const struct weighing w = {.question = q, .template = other};
+
+        if (other != t && strlist_has(&other->superseded, t->name) && !refused(&w))
+            return other;
+    }
+    return NULL;
+}
+
+static bool valid_at(const struct held_cert *held, int64_t now)
+{
+    return held && held->installed && now < held->not_after;
+}
+
+/* --- the decision for one template, 6.5 --- */
+
+struct verdict {
+    enum decide_action action;
+    char *reason;
+};
+
+static struct verdict say(enum decide_action action, char *reason)
+{
+    return (struct verdict){action, reason};
+}
+
+static struct verdict limited(const struct weighing *w, enum decide_action action, char *reason)
+{
+    if (!w->held || w->held->again || w->held->requests_today < SCHEDULE_REQUESTS_PER_DAY)
+        return say(action, reason);
+    free(reason);
+    return say(
+        DECIDE_SKIP, mem_printf("%u requests for it went out today; it is tried again tomorrow, or when a person "
+                                "asks",
+                         w->held->requests_today));
+}
+
+static struct verdict weigh_valid(const struct weighing *w)
+{
+    const struct held_cert *held = w->held;
+    int64_t now = w->question->now;
+    int64_t start = schedule_renewal_start(held->not_before, held->not_after, w->template->renewal);
+    CLEANUP(mem_freep) char *when = when_format(start);
+    CLEANUP(mem_freep) char *left = when_format_span(held->not_after - now);
+
+    if (held->again)
+        return say(DECIDE_RENEW, mem_strdup("a person asked for it"));
+    if (held->template_major.set && held->template_major.value < w->template->major) /* row e */
+        return limited(w, DECIDE_RENEW,
+            mem_printf("the template's major version went from %" PRIu32 " to %" PRIu32, held->template_major.value,
+                w->template->major));
+    if (now < start) /* row c */
+        return say(DECIDE_LEAVE, mem_printf("valid for %s more; to be renewed from %s on", left, when));
+    if (has(w->template->enrollment_flags, XCEP_ENROLL_SKIP_AUTO_RENEWAL))
+        return say(DECIDE_SKIP, mem_printf("it expires in %s and the template forbids automatic renewal; renew it by "
+                                           "hand",
+                                    left));
+    return limited(
+        w, DECIDE_RENEW, mem_printf("it expires in %s, which is inside the renewal period", left)); /* row d */
+}
+
+static struct verdict weigh(const struct weighing *w)
+{
+    const struct template *t = w->template;
+    const struct template *next;
+    const char *why;
+
+    if (w->held && w->held->pending) /* row a */
+        return say(DECIDE_POLL, mem_strdup("the CA has the request under submission"));
+    if (w->held && w->held->under_way)
+        return say(DECIDE_RESUME, mem_strdup("an attempt was interrupted"));
+    next = successor(w->question, t);
+    if (next && !w->wish) /* 6.4 row 11, 6.5 row f */
+        return say(DECIDE_SKIP, mem_printf("template '%s' supersedes it", next->name));
+    why = refused(w);
+    if (why)
+        return say(DECIDE_SKIP, mem_strdup(why));
+    if (w->renewal)
+        return weigh_valid(w);
+    if (w->held && w->held->installed) /* row g: an expired certificate cannot sign a renewal */
+        return limited(w, DECIDE_ENROLL, mem_strdup("its certificate has expired"));
+    return limited(w, DECIDE_ENROLL, /* row b */
+        w->wish ? mem_printf("section [certificate \"%s\"] asks for it", w->wish->name)
+                : mem_strdup("the policy grants it for autoenrollment"));
+}
+
+static struct decision *add(struct decision_list *list, const struct weighing *w, struct verdict verdict)
+{
+    struct decision *d = MEM_APPEND(list->items, list->n);
+
+    *d = (struct decision){
+        .action = verdict.action, .template = w->template, .held = w->held, .wish = w->wish, .reason = verdict.reason};
+    return d;
+}
+
+static void decide_wish(const struct decide_question *q, const struct decide_wish *wish, struct decision_list *list)
+{
+    struct weighing w = {
+        .question = q, .template = policy_find_template_by_name(q->policy, wish->template_name), .wish = wish};
+
+    w.held = find_held(q->inventory, wish->name, NULL);
+    if (!w.template) {
+        if (w.held && (w.held->pending || w.held->under_way))
+            add(list, &w, say(w.held->pending ? DECIDE_POLL : DECIDE_RESUME, mem_strdup("it was begun earlier")));
+        else
+            add(list, &w,
+                say(DECIDE_SKIP, mem_printf("the policy has no template '%s' for this account", wish->template_name)));
+        return;
+    }
+    w.renewal = valid_at(w.held, q->now);
+    add(list, &w, weigh(&w));
+}
+
+static void decide_template(const struct decide_question *q, const struct template *t, struct decision_list *list)
+{
+    struct weighing w = {.question = q, .template = t, .held = find_held(q->inventory, NULL, t->oid)};
+
+    w.renewal = valid_at(w.held, q->now);
+    if (has_wish_for(q, t) && !w.held)
+        return; /* the section speaks for it */
+    if (w.held || (q->autoenroll && (!q->templates || !q->templates->n || strlist_has(q->templates, t->name))))
+        add(list, &w, weigh(&w));
+    else if (q->autoenroll)
+        add(list, &w, say(DECIDE_SKIP, mem_strdup("it is not among the configured templates")));
+    else
+        add(list, &w, say(DECIDE_SKIP, mem_strdup("autoenroll is off for this policy server")));
+}
+
+/* What is held although no template of the policy and no section stands for it (any more), 4.2: never deleted. */
+static void decide_rest(const struct decide_question *q, struct decision_list *list)
+{
+    for (size_t i = 0; i < q->inventory->n; i++) {
+        const struct held_cert *held = &q->inventory->items[i];
+        struct weighing w = {.question = q, .held = held};
+        size_t j = 0;
+
+        while (j < list->n && list->items[j].held != held)
+            j++;
+        if (j < list->n)
+            continue;
+        if (held->pending || held->under_way)
+            add(list, &w, say(held->pending ? DECIDE_POLL : DECIDE_RESUME, mem_strdup("it was begun earlier")));
+        else
+            add(list, &w,
+                say(DECIDE_LEAVE,
+                    mem_strdup(
+                        held->certificate
+                            ? "its [certificate] section is gone; it is kept and not renewed"
+                            : "the policy does not offer its template to this account any more; it is kept and not "
+                              "renewed")));
+    }
+}
+
+struct decision_list decide(const struct decide_question *q)
+{
+    struct decision_list list = {0};
+
+    for (size_t i = 0; i < q->n_wishes; i++)
+        decide_wish(q, &q->wishes[i], &list);
+    for (size_t i = 0; i < q->policy->n_templates; i++)
+        decide_template(q, &q->policy->templates[i], &list);
+    decide_rest(q, &list);
+    return list;
+}
+
+void decision_list_clear(struct decision_list *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        free(list->items[i].reason);
+    free(list->items);
+    *list = (struct decision_list){0};
+}
+
+const char *decide_action_name(enum decide_action action)
+{
+    static const char *const names[] = {"leave", "skip", "enroll", "renew", "poll", "resume"};
+
+    return (size_t)action < ARRAY_SIZE(names) ? names[action] : "unknown";
+}
