@@ -476,6 +476,8 @@ int wstep_response_write(
     };
     struct rstrc rstrc = {.response = &rstr};
 
+    if (response->outcome == WSTEP_PENDING && !response->reference_uri)
+        return err_set(errp, ERR_INVALID, "a pending response without the address to ask");
     if (check_response(response, errp) < 0 || soap_write(header, NULL, &rstrc_map, &rstrc, out, errp) < 0)
         return err_wrap(errp, "writing <RequestSecurityTokenResponse>");
     return 0;

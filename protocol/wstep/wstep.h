@@ -72,7 +72,7 @@ const char *wstep_request_context(const struct wstep_request *request, const cha
 
 enum wstep_outcome {
     WSTEP_ISSUED,    /* @certificate is there */
-    WSTEP_PENDING,   /* @request_id is there, and mostly @reference_uri */
+    WSTEP_PENDING,   /* @request_id is there; @reference_uri must be to write it */
     WSTEP_EXCHANGE,  /* @exchange_certificate is there */
     WSTEP_UNDECIDED, /* neither certificate nor reference: the status in @cms decides */
 };

@@ -364,10 +364,11 @@ static int read_list(
     set_pointer(member(out, field->offset), items);
     for (const struct _xmlNode *child = xmlnode_first(element); child; child = xmlnode_next(child)) {
         CLEANUP(err_freep) struct err *why = NULL;
-        void *item = items + *used * map->size;
+        void *item;
 
         if (!xmlnode_is(child, map->ns, map->name))
             continue;
+        item = items + *used * map->size;
         if (read_fields(reader, map, child, item, &why) == 0) {
             (*used)++;
             continue;

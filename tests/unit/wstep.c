@@ -341,6 +341,28 @@ TEST(wstep_responses_are_given_back_as_they_were_written)
     }
 }
 
+TEST(wstep_response_is_not_written_without_what_its_outcome_needs)
+{
+    char id[] = "1043", uri[] = "https://ces";
+    const struct wstep_response responses[] = {
+        {.outcome = WSTEP_ISSUED, .request_id = id},
+        {.outcome = WSTEP_PENDING, .request_id = id},
+        {.outcome = WSTEP_PENDING, .reference_uri = uri},
+        {.outcome = WSTEP_EXCHANGE},
+        {.outcome = WSTEP_UNDECIDED},
+    };
+    struct soap_header header = {0};
+
+    for (size_t i = 0; i < ARRAY_SIZE(responses); i++) {
+        CLEANUP(bytes_clear) struct bytes out = {0};
+        CLEANUP(err_freep) struct err *err = NULL;
+
+        assert_int_equal(wstep_response_write(&header, &responses[i], &out, &err), -1);
+        assert_int_equal(err_kind(err), ERR_INVALID);
+        assert_int_equal(out.len, 0);
+    }
+}
+
 /* Faults. */
 
 static struct wstep_fault_detail detail_ok(const char *inside)
