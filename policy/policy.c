@@ -46,6 +46,20 @@ const struct template *policy_find_template_by_name(const struct policy *policy,
     return NULL;
 }
 
+int policy_check(const struct policy *policy, struct err **errp)
+{
+    for (size_t i = 0; i < policy->n_templates; i++) {
+        const struct template *t = &policy->templates[i];
+
+        if (!t->name || !t->oid)
+            return err_set(errp, ERR_INVALID, "template %zu has no name or no OID", i + 1);
+        for (size_t j = 0; j < t->n_cas; j++)
+            if (t->cas[j] >= policy->n_cas)
+                return err_set(errp, ERR_INVALID, "template %zu refers to a CA that is not there", i + 1);
+    }
+    return 0;
+}
+
 static void extension_clear(struct policy_extension *extension)
 {
     free(extension->oid);

@@ -90,6 +90,11 @@ struct policy {
 
 const struct template *policy_find_template(const struct policy *policy, const char *oid);          /* or NULL */
 const struct template *policy_find_template_by_name(const struct policy *policy, const char *name); /* or NULL */
+/*
+ * What a table of fields cannot say of a policy that came from a worker or from disk: each reference to a CA is to one
+ * that is there, templates have a name and a valid place. 0, or -1 with ERR_INVALID.
+ */
+int policy_check(const struct policy *policy, struct err **errp);
 void template_clear(struct template *template);
 void template_copy(struct template *to, const struct template *from); /* deep; @to is overwritten */
 void policy_ca_clear(struct policy_ca *ca);

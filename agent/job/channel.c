@@ -320,6 +320,8 @@ static int read_result(struct channel *channel, enum job_kind kind, const struct
         return err_set(errp, ERR_PROTOCOL, "the result of another job than '%s'", job_kind_name(kind));
     if (fields_read(job_kind_info(kind)->result, frame->body, frame->len, (char *)event + offsets[kind], errp) < 0)
         return err_wrap(errp, "result of '%s'", job_kind_name(kind));
+    if (kind == JOB_REFRESH && policy_check(&event->refreshed.policy, errp) < 0)
+        return -1;
     event->type = CHANNEL_RESULT;
     channel->ended = true;
     return 0;

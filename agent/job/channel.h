@@ -14,7 +14,7 @@
 #define CHANNEL_FD        3 /* where the worker finds it */
 
 struct channel;
-struct channel *channel_new(int fd); /* takes the descriptor; returns owned */
+struct channel *channel_new(int fd);        /* takes the descriptor; returns owned */
 void channel_free(struct channel *channel); /* takes, closes; NULL is fine */
 DEFINE_FREEP(struct channel, channel_free)
 
@@ -33,8 +33,8 @@ int channel_read_job(struct channel *channel, enum job_kind *kind, union job_inp
 void channel_progress(struct channel *channel, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Sends @attempt as it is after this step, and waits until the daemon has made it durable. 0 or -1. */
-int channel_checkpoint(struct channel *channel, enum job_checkpoint step, const struct job_attempt *attempt,
-    struct err **errp);
+int channel_checkpoint(
+    struct channel *channel, enum job_checkpoint step, const struct job_attempt *attempt, struct err **errp);
 
 /* Ends the job. @result is the result struct of the job's kind. */
 int channel_result(struct channel *channel, enum job_kind kind, const void *result, struct err **errp);
@@ -50,14 +50,14 @@ int channel_ack(struct channel *channel, struct err **errp);
 enum channel_event_type { CHANNEL_PROGRESS, CHANNEL_CHECKPOINT, CHANNEL_RESULT, CHANNEL_FAILED, CHANNEL_CLOSED };
 struct channel_event {
     enum channel_event_type type;
-    char *text;                   /* PROGRESS */
-    enum job_checkpoint step;     /* CHECKPOINT */
-    struct job_attempt attempt;   /* CHECKPOINT */
+    char *text;                     /* PROGRESS */
+    enum job_checkpoint step;       /* CHECKPOINT */
+    struct job_attempt attempt;     /* CHECKPOINT */
     struct job_refreshed refreshed; /* RESULT, by the kind of the job */
     struct job_enrolled enrolled;
     struct job_retired retired;
     struct job_token_list tokens;
-    struct err *failure;          /* FAILED; owned */
+    struct err *failure;            /* FAILED; owned */
     struct job_endpoint *endpoints; /* FAILED; owned */
     size_t n_endpoints;
 };
@@ -69,6 +69,6 @@ void channel_event_clear(struct channel_event *event);
  * @timeout_ms   0 returns at once when there is no whole frame, -1 waits for ever
  * Returns 1 and an event (clear it), 0 when the time is over, -1 when the worker broke the rules (ERR_PROTOCOL).
  */
-int channel_next(struct channel *channel, enum job_kind kind, int timeout_ms, struct channel_event *event,
-    struct err **errp);
+int channel_next(
+    struct channel *channel, enum job_kind kind, int timeout_ms, struct channel_event *event, struct err **errp);
 int channel_fd(const struct channel *channel); /* for polling; stays the channel's */

@@ -699,6 +699,17 @@ int fields_read(const struct fields *map, const void *text, size_t len, void *ou
     return 0;
 }
 
+bool fields_peek_u32(const void *text, size_t len, const char *name, uint32_t *value)
+{
+    CLEANUP(json_freep) json_t *object = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+    json_int_t number = json_integer_value(json_object_get(object, name));
+
+    if (number <= 0 || number > UINT32_MAX)
+        return false;
+    *value = (uint32_t)number;
+    return true;
+}
+
 void fields_clear(const struct fields *map, void *object)
 {
     for (size_t i = 0; i < map->n; i++)

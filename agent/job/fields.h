@@ -143,5 +143,8 @@ int fields_write(const struct fields *map, const void *in, bool indent, struct b
 /* Reads it back into @out, which is overwritten (not freed first) on success and left alone otherwise. 0 or -1. */
 int fields_read(const struct fields *map, const void *text, size_t len, void *out, struct err **errp);
 
+/* The number that the member @name of a JSON object has, for looking at a version before reading; false: none. */
+bool fields_peek_u32(const void *text, size_t len, const char *name, uint32_t *value);
+
 void fields_clear(const struct fields *map, void *object);              /* frees every member, leaves {0} */
 void fields_copy(const struct fields *map, void *to, const void *from); /* deep; @to is overwritten */

@@ -5,16 +5,16 @@
 
 /*
  * A job goes to one worker process over its channel (channel.h); the worker does it and exits. Every struct here has a
- * field map in job.c that bounds each text, list and blob; the same maps write the records on disk (agent/job/fields.h).
- * All pointers are owned by the struct that holds them; x_clear empties in place.
+ * field map in job.c that bounds each text, list and blob; the same maps write the records on disk
+ * (agent/job/fields.h). All pointers are owned by the struct that holds them; x_clear empties in place.
  */
 
 /* kind, its name for a person, its input, its result */
-#define JOB_KINDS(X)                                          \
-    X(REFRESH, "refresh", job_refresh, job_refreshed)         \
-    X(ENROLL, "enroll", job_enroll, job_enrolled) /* new and renewal: a renewal has an old pair */ \
-    X(POLL, "poll", job_enroll, job_enrolled)     /* asks after the request that is pending */ \
-    X(RETIRE, "retire", job_retire, job_retired)  /* removes old pairs and orphans from the token */ \
+#define JOB_KINDS(X)                                                                                                   \
+    X(REFRESH, "refresh", job_refresh, job_refreshed)                                                                  \
+    X(ENROLL, "enroll", job_enroll, job_enrolled) /* new and renewal: a renewal has an old pair */                     \
+    X(POLL, "poll", job_enroll, job_enrolled)     /* asks after the request that is pending */                         \
+    X(RETIRE, "retire", job_retire, job_retired)  /* removes old pairs and orphans from the token */                   \
     X(TOKENS, "tokens", job_tokens, job_token_list)
 #define X(name, text, input, result) JOB_##name,
 enum job_kind { JOB_KINDS(X) JOB__MAX };
@@ -22,24 +22,24 @@ enum job_kind { JOB_KINDS(X) JOB__MAX };
 
 /* Where keys live. */
 struct job_place {
-    char *token_uri;   /* pkcs11: URI of the token; NULL: the SoftHSM token of our own in @token_dir */
-    char *module;      /* path of one PKCS#11 module; NULL: all that p11-kit knows */
-    char *token_dir;   /* our own directory for token state: SoftHSM objects, its PIN, guards against PIN retries */
-    char *key_dir;     /* key files, for `key = file` only */
+    char *token_uri;      /* pkcs11: URI of the token; NULL: the SoftHSM token of our own in @token_dir */
+    char *module;         /* path of one PKCS#11 module; NULL: all that p11-kit knows */
+    char *token_dir;      /* our own directory for token state: SoftHSM objects, its PIN, guards against PIN retries */
+    char *key_dir;        /* key files, for `key = file` only */
     char *pin_credential; /* name in $CREDENTIALS_DIRECTORY; NULL: the PIN that we made */
-    struct bytes tag;  /* 4 bytes: which key ids in the token are this agent's */
+    struct bytes tag;     /* 4 bytes: which key ids in the token are this agent's */
 };
 
 /* One policy server of the configuration, as far as a worker needs it. */
 struct job_server {
-    char *name; /* section name */
-    char *uri;  /* CEP */
-    uint32_t auth; /* enum policy_auth: how we authenticate to the CEP */
-    char *username;   /* NULL unless auth is username somewhere */
-    char *credential; /* name of the password in $CREDENTIALS_DIRECTORY: "SECTION.password" */
-    char *ca_file;    /* PEM: the only trust for TLS and for what is issued */
+    char *name;               /* section name */
+    char *uri;                /* CEP */
+    uint32_t auth;            /* enum policy_auth: how we authenticate to the CEP */
+    char *username;           /* NULL unless auth is username somewhere */
+    char *credential;         /* name of the password in $CREDENTIALS_DIRECTORY: "SECTION.password" */
+    char *ca_file;            /* PEM: the only trust for TLS and for what is issued */
     struct strlist ces_hosts; /* besides the CEP's own host */
-    char *policy_id;  /* expected policyID, or NULL */
+    char *policy_id;          /* expected policyID, or NULL */
 };
 
 /* A certificate that we hold, with where its key is. */
@@ -77,50 +77,50 @@ struct job_refreshed {
 
 /* The names that a template cannot know, already expanded from the configuration by the daemon's settings. */
 struct job_names {
-    char *subject;       /* RFC 4514, or NULL; may hold %{fqdn}, %{hostname}, %{machine-id}: the worker expands */
+    char *subject; /* RFC 4514, or NULL; may hold %{fqdn}, %{hostname}, %{machine-id}: the worker expands */
     struct strlist dns, ip, uri, email, upn;
 };
 
 /*
  * What has been made durable of an attempt. The worker sends each step as a checkpoint, the daemon stores and
- * acknowledges it, and a job that was interrupted starts again with what it had: key id -> request -> answer -> checked.
- * Empty fields are steps not yet reached.
+ * acknowledges it, and a job that was interrupted starts again with what it had: key id -> request -> answer ->
+ * checked. Empty fields are steps not yet reached.
  */
 struct job_attempt {
-    struct bytes key_id;      /* KEY_CHOSEN: before the key is made */
-    struct bytes request;     /* REQUEST_SIGNED: PKCS#10, CMS or CMC, DER */
-    uint32_t request_token;   /* enum wstep_token of @request */
-    char *ces_uri;            /* ANSWERED: who answered */
+    struct bytes key_id;    /* KEY_CHOSEN: before the key is made */
+    struct bytes request;   /* REQUEST_SIGNED: PKCS#10, CMS or CMC, DER */
+    uint32_t request_token; /* enum wstep_token of @request */
+    char *ces_uri;          /* ANSWERED: who answered */
     uint32_t ces_auth;
-    char *request_id;         /* ANSWERED, opaque text; NULL when none was given */
-    bool pending;             /* ANSWERED: taken under submission */
-    struct bytes answer_cms;  /* ANSWERED: as it came */
+    char *request_id;                /* ANSWERED, opaque text; NULL when none was given */
+    bool pending;                    /* ANSWERED: taken under submission */
+    struct bytes answer_cms;         /* ANSWERED: as it came */
     struct bytes answer_certificate; /* ANSWERED: as it came; may be empty */
-    struct job_pair pair;     /* CHECKED: ours, trusted, as the template wants it */
-    struct job_facts facts;   /* CHECKED */
+    struct job_pair pair;            /* CHECKED: ours, trusted, as the template wants it */
+    struct job_facts facts;          /* CHECKED */
 };
-#define JOB_CHECKPOINTS(X)                                   \
-    X(KEY_CHOSEN, "key chosen")                              \
-    X(REQUEST_SIGNED, "request signed")                      \
-    X(ANSWERED, "answered")                                  \
+#define JOB_CHECKPOINTS(X)                                                                                             \
+    X(KEY_CHOSEN, "key chosen")                                                                                        \
+    X(REQUEST_SIGNED, "request signed")                                                                                \
+    X(ANSWERED, "answered")                                                                                            \
     X(CHECKED, "checked")
 #define X(name, text) CHECKPOINT_##name,
 enum job_checkpoint { JOB_CHECKPOINTS(X) CHECKPOINT__MAX };
 #undef X
 
 struct job_enroll {
-    char *name;      /* the enrollment's local id: label in the token */
+    char *name; /* the enrollment's local id: label in the token */
     struct job_server server;
     struct job_place place;
     struct template template;
     struct policy_ca *cas; /* those that may be asked, in order; for a renewal the issuer first */
     size_t n_cas;
     struct job_names names;
-    struct job_pair old; /* renewal: the pair whose key signs; empty certificate: a first enrollment */
+    struct job_pair old;      /* renewal: the pair whose key signs; empty certificate: a first enrollment */
     struct job_pair identity; /* for certificate authentication when it is not @old; usually empty */
-    bool same_key;       /* renew with the old key */
-    bool file_key;       /* key = file; only where the template says EXPORTABLE_KEY */
-    bool password_fallback; /* a renewal may use the password */
+    bool same_key;            /* renew with the old key */
+    bool file_key;            /* key = file; only where the template says EXPORTABLE_KEY */
+    bool password_fallback;   /* a renewal may use the password */
     struct job_attempt attempt;
 };
 /* One endpoint that was tried, in order; for explain. */
