@@ -1,0 +1,100 @@
+/* record.h - what we remember about one enrollment. */
+#pragma once
+
+#include "agent/job/job.h"
+
+#define RECORD_VERSION     1
+#define RECORD_MAX_HISTORY 20
+
+/* What a person would name. The reason is in last_error or in the decision. */
+#define RECORD_STATES(X)                                                                                               \
+    X(IDLE, "idle")           /* known, nothing asked yet */                                                           \
+    X(WORKING, "working")     /* an attempt is under way, or was interrupted */                                        \
+    X(PENDING, "pending")     /* the CA has the request under submission */                                            \
+    X(INSTALLED, "installed") /* there is a certificate and nothing is wrong */                                        \
+    X(BLOCKED, "blocked")     /* the last attempt failed */
+#define X(name, text) RECORD_##name,
+enum record_state { RECORD_STATES(X) RECORD_STATE__MAX };
+#undef X
+
+/* A pair that is or was in use. */
+struct record_pair {
+    struct job_pair pair;
+    struct job_facts facts;
+    uint32_t generation;  /* its directory under public/certs/ID */
+    int64_t installed_at; /* seconds since 1970, UTC, as are all times here */
+    int64_t retire_after; /* of a previous pair */
+};
+
+/* What happened, for a person. */
+struct record_event {
+    int64_t when;
+    char *what;
+};
+
+/* Everything is owned. An attempt is under way when attempt.key_id is set; it is a renewal when `renewal`. */
+struct record {
+    uint32_t version;
+    char *id;          /* ours: a directory, a label; never from a server */
+    char *certificate; /* [certificate] section; NULL: by autoenrollment */
+    char *server;      /* [policy-server] section */
+    char *template_oid, *template_name;
+    struct opt_u32 template_major; /* that the current pair was asked for with */
+    unsigned state;                /* enum record_state */
+
+    struct record_pair current; /* empty certificate: none yet */
+    struct record_pair *previous;
+    size_t n_previous;
+
+    struct job_attempt attempt;
+    bool renewal;
+    int64_t attempt_started;
+    struct template *wanted; /* one, as it was when the attempt began: what the answer is held against; else NULL */
+    size_t n_wanted;
+    struct policy_ca *cas; /* as they were then */
+    size_t n_cas;
+
+    char *error, *hint; /* of the last attempt; NULL: it went well */
+    unsigned error_kind;
+    uint32_t error_code;            /* HRESULT */
+    struct job_endpoint *endpoints; /* that the last attempt tried, in order */
+    size_t n_endpoints;
+
+    int64_t request_day; /* days since 1970, for requests_today */
+    uint32_t requests;   /* that were signed on that day */
+    struct record_event *history;
+    size_t n_history;
+};
+
+struct record_list {
+    struct record **items; /* each owned */
+    size_t n;
+};
+
+const char *record_state_name(enum record_state state);
+
+bool record_has_certificate(const struct record *record);
+bool record_is_under_way(const struct record *record); /* an attempt has begun and is not finished */
+uint32_t record_requests_today(const struct record *record, int64_t now);
+
+/* Adds to the history; the oldest event goes when it is full. */
+void record_note(struct record *record, int64_t now, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Takes over a failure: state, texts, endpoints (copied). */
+void record_set_failure(struct record *record, int64_t now, const struct err *why, const struct job_endpoint *endpoints,
+    size_t n_endpoints);
+void record_clear_failure(struct record *record);
+/* Forgets the attempt: its key is an orphan from then on, unless it became the current pair's. */
+void record_drop_attempt(struct record *record);
+
+/*
+ * Reads every record under @dir (private/enrollments). One that is damaged, or from a newer version, is never
+ * touched again but by a person: a damaged one is moved aside to ID.damaged, and each is told of in @problems.
+ * Returns 0, or -1 with ERR_STORE when @dir itself cannot be read.
+ */
+int record_load_all(const char *dir, struct record_list *out, struct strlist *problems, struct err **errp);
+struct record *record_find(const struct record_list *list, const char *id); /* or NULL */
+struct record *record_add(struct record_list *list, const char *id);        /* a new one; borrowed from the list */
+void record_list_clear(struct record_list *list);
+
+/* Makes the record durable as DIR/ID/record.json. 0, or -1 with ERR_STORE and the old one in place. */
+int record_save(const char *dir, const struct record *record, struct err **errp);
