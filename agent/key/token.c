@@ -23,8 +23,8 @@
 #define MAX_SLOTS     256
 #define MAX_ATTRIBUTE 65536
 #define BUSY_TRIES    5
-#define BUSY_WAIT_MS  50 /* doubled each time */
-#define FLUSH_MARGIN  2  /* seconds; a file's times are coarser than the clock */
+#define BUSY_WAIT_MS  50u /* doubled each time */
+#define FLUSH_MARGIN  2   /* seconds; a file's times are coarser than the clock */
 
 struct token {
     struct token_module *module; /* a reference */
