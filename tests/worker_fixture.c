@@ -12,10 +12,16 @@
 
 struct worker_fixture *worker_fixture_new(void)
 {
-    static struct worker_fixture fixture;
-    char *dir = testing_tmpdir();
-    char *const made[] = {mem_printf("%s/token", dir), mem_printf("%s/keys", dir), mem_printf("%s/credentials", dir)};
+    static struct worker_fixture fixture; /* one for a test */
+    char *dir;
+    char *made[3];
 
+    if (fixture.dir)
+        return &fixture;
+    dir = testing_tmpdir();
+    made[0] = mem_printf("%s/token", dir);
+    made[1] = mem_printf("%s/keys", dir);
+    made[2] = mem_printf("%s/credentials", dir);
     fixture = (struct worker_fixture){
         .dir = dir, .token_dir = made[0], .key_dir = made[1], .credentials = made[2], .tag = {0xa1, 0xb2, 0xc3, 0xd4}};
     for (size_t i = 0; i < ARRAY_SIZE(made); i++)

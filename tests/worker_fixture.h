@@ -16,7 +16,7 @@ struct worker_fixture {
     char *credentials; /* $CREDENTIALS_DIRECTORY */
     uint8_t tag[4];
 };
-struct worker_fixture *worker_fixture_new(void); /* owned by the process */
+struct worker_fixture *worker_fixture_new(void); /* the process's own; the same one at each call */
 /* Stores a password as credential NAME.password; NULL removes it. */
 void worker_fixture_password(const struct worker_fixture *fixture, const char *name, const char *password);
 

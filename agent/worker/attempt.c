@@ -181,20 +181,33 @@ static int check_answer(struct attempt *a, struct err **errp)
     return 0;
 }
 
-int attempt_finish(struct attempt *a, struct err **errp)
+void attempt_drop_answer(struct attempt *a)
+{
+    struct job_attempt *saved = &a->saved;
+
+    bytes_clear(&saved->answer_cms);
+    bytes_clear(&saved->answer_certificate);
+    free(TAKE(saved->request_id));
+    free(TAKE(saved->ces_uri));
+    saved->ces_auth = 0;
+    saved->pending = false;
+}
+
+int attempt_check(struct attempt *a, struct err **errp)
+{
+    channel_progress(a->daemon, "checking the answer");
+    if (attempt_open_key(a, errp) < 0)
+        return -1;
+    if (check_answer(a, errp) < 0)
+        return err_wrap(errp, "checking the answer of %s", a->saved.ces_uri ? a->saved.ces_uri : "the CA");
+    return attempt_save(a, CHECKPOINT_CHECKED, errp);
+}
+
+int attempt_put(struct attempt *a, struct err **errp)
 {
     const struct job_pair *pair = &a->saved.pair;
     struct token *token;
 
-    if (!attempt_is_checked(a)) {
-        channel_progress(a->daemon, "checking the answer");
-        if (attempt_open_key(a, errp) < 0)
-            return -1;
-        if (check_answer(a, errp) < 0)
-            return err_wrap(errp, "checking the answer of %s", a->saved.ces_uri ? a->saved.ces_uri : "the CA");
-        if (attempt_save(a, CHECKPOINT_CHECKED, errp) < 0)
-            return -1;
-    }
     if (pair->key_file)
         return 0;
     channel_progress(a->daemon, "putting the certificate into the token");

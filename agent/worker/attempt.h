@@ -47,5 +47,10 @@ int attempt_save(struct attempt *attempt, enum job_checkpoint step, struct err *
 /* Moves what came into the attempt. @answer is emptied. */
 void attempt_take_answer(struct attempt *attempt, struct submit_answer *answer, bool pending);
 
-/* Checks what came (unless that is done), and puts the pair in its place. 0 or -1. */
-int attempt_finish(struct attempt *attempt, struct err **errp);
+/* Forgets an answer that must not be installed: key and request stay, and are good for another try. */
+void attempt_drop_answer(struct attempt *attempt);
+
+/* Checks what came: our key, our template, a trusted CA; the daemon installs its files before this returns. 0 or -1. */
+int attempt_check(struct attempt *attempt, struct err **errp);
+/* Puts the pair that was checked in its place in the token. 0 or -1. */
+int attempt_put(struct attempt *attempt, struct err **errp);

@@ -199,37 +199,69 @@ static int submit(struct attempt *a, struct job_enrolled *result, struct err **e
     return list.n_usable ? submit_in_turn(a, &list, result, errp) : nowhere_to_go(a, &list, errp);
 }
 
+/*
+ * An answer that was saved and must not be installed was refused before, and somebody wants us to try again: it is
+ * dropped, and the same request goes out once more. 0 when it is good or dropped, or -1.
+ */
+static int check_saved(struct attempt *a, struct err **errp)
+{
+    CLEANUP(err_freep) struct err *why = NULL;
+
+    if (attempt_check(a, &why) == 0)
+        return 0;
+    if (err_kind(why) == ERR_UNTRUSTED || err_kind(why) == ERR_INVALID) {
+        CLEANUP(mem_freep) char *shown = printable_text(err_text(why));
+
+        channel_progress(a->daemon, "the answer that was saved is of no use: %s", shown);
+        attempt_drop_answer(a);
+        return 0;
+    }
+    if (errp && !*errp)
+        *errp = TAKE(why);
+    return -1;
+}
+
+/* From nothing, or from where an earlier worker ended, to an answer that is checked or a request that is pending. */
+static int obtain(struct attempt *a, struct job_enrolled *result, struct err **errp)
+{
+    const char *template = a->job->template.name;
+
+    if (!a->saved.key_id.len) {
+        choose_key(a);
+        if (attempt_save(a, CHECKPOINT_KEY_CHOSEN, errp) < 0) /* no key without a record */
+            return -1;
+    }
+    if (make_key(a, errp) < 0)
+        return err_wrap(errp, "making a key for template '%s'", template);
+    if (!a->saved.request.len) {
+        if (sign_request(a, errp) < 0)
+            return err_wrap(errp, "making the request for template '%s'", template);
+        if (attempt_save(a, CHECKPOINT_REQUEST_SIGNED, errp) < 0) /* durable before it leaves */
+            return -1;
+    }
+    if (attempt_is_answered(a) && check_saved(a, errp) < 0)
+        return -1;
+    if (attempt_is_checked(a) || a->saved.pending)
+        return 0;
+    if (submit(a, result, errp) < 0)
+        return -1;
+    if (attempt_save(a, CHECKPOINT_ANSWERED, errp) < 0) /* as it came, before we look */
+        return -1;
+    return a->saved.pending ? 0 : attempt_check(a, errp); /* our key, our template, a trusted CA */
+}
+
 int enroll(struct job_enroll *job, struct channel *daemon, struct job_enrolled *result, struct err **errp)
 {
     CLEANUP(attempt_close) struct attempt a = {0};
 
     if (attempt_open(&a, job, daemon, errp) < 0)
         return -1;
-    if (attempt_is_checked(&a))
-        return attempt_finish(&a, errp);
-    if (!a.saved.key_id.len) {
-        choose_key(&a);
-        if (attempt_save(&a, CHECKPOINT_KEY_CHOSEN, errp) < 0) /* no key without a record */
-            return -1;
-    }
-    if (make_key(&a, errp) < 0)
-        return err_wrap(errp, "making a key for template '%s'", job->template.name);
-    if (!a.saved.request.len) {
-        if (sign_request(&a, errp) < 0)
-            return err_wrap(errp, "making the request for template '%s'", job->template.name);
-        if (attempt_save(&a, CHECKPOINT_REQUEST_SIGNED, errp) < 0) /* durable before it leaves */
-            return -1;
-    }
-    if (!a.saved.pending && !attempt_is_answered(&a)) {
-        if (submit(&a, result, errp) < 0)
-            return -1;
-        if (attempt_save(&a, CHECKPOINT_ANSWERED, errp) < 0) /* as it came, before we look */
-            return -1;
-    }
+    if (!attempt_is_checked(&a) && obtain(&a, result, errp) < 0)
+        return -1;
     if (a.saved.pending) {
         channel_progress(daemon, "the CA has taken the request under submission");
         result->pending = true;
         return 0;
     }
-    return attempt_finish(&a, errp); /* our key, our template, a trusted CA: only then is it installed */
+    return attempt_put(&a, errp);
 }

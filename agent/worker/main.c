@@ -7,6 +7,7 @@
 #include "agent/worker/refresh.h"
 #include "agent/worker/retire.h"
 #include "agent/worker/tokens.h"
+#include "protocol/base/printable.h"
 #include "protocol/base/secret.h"
 
 /* The result of a job, by its kind. */
@@ -61,15 +62,26 @@ static void clear(enum job_kind kind, union job_input *input, union output *outp
     }
 }
 
+/* What came from outside stands in the texts too; nothing of it may reach a terminal as anything but text. */
+static struct err *harmless(const struct err *failure)
+{
+    CLEANUP(mem_freep) char *text = printable_text(err_text(failure));
+    CLEANUP(mem_freep) char *hint = err_hint_text(failure) ? printable_text(err_hint_text(failure)) : NULL;
+
+    return err_new(err_kind(failure), text, hint, err_code(failure));
+}
+
 static int report(enum job_kind kind, const union output *output, const struct err *failure, struct channel *daemon,
     struct err **errp)
 {
     bool tries = kind == JOB_ENROLL || kind == JOB_POLL;
+    CLEANUP(err_freep) struct err *shown = NULL;
 
     if (!failure)
         return channel_result(daemon, kind, output, errp);
+    shown = harmless(failure);
     return channel_failed(
-        daemon, failure, tries ? output->enrolled.endpoints : NULL, tries ? output->enrolled.n_endpoints : 0, errp);
+        daemon, shown, tries ? output->enrolled.endpoints : NULL, tries ? output->enrolled.n_endpoints : 0, errp);
 }
 
 /* One job from the daemon that started us, then the end. Status 1 means that the daemon could not be told. */

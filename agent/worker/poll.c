@@ -40,5 +40,7 @@ int poll_pending(struct job_enroll *job, struct channel *daemon, struct job_enro
         if (attempt_save(&a, CHECKPOINT_ANSWERED, errp) < 0) /* as it came, before we look */
             return -1;
     }
-    return attempt_finish(&a, errp);
+    if (!attempt_is_checked(&a) && attempt_check(&a, errp) < 0)
+        return -1;
+    return attempt_put(&a, errp);
 }

@@ -210,50 +210,49 @@ static void renew_by_certificate(struct scene *s, const char *template)
     assert_true(labelled(&list, waiting)->has_certificate);
 }
 
-/* The server speaks nothing else than @version from here on. */
-static void speak_only(const struct worker_fixture *worker, const char *version)
+/* The server speaks nothing newer than @version from here on. */
+static void speak_at_most(const char *version)
 {
-    CLEANUP(mem_freep) char *path = mem_printf("%s/openssl.cnf", worker->dir);
+    CLEANUP(mem_freep) char *path = mem_printf("%s/openssl.cnf", worker_fixture_new()->dir);
     CLEANUP(mem_freep)
-    char *text = mem_printf("openssl_conf = o\n[o]\nssl_conf = s\n[s]\nsystem_default = d\n[d]\n"
-                            "MinProtocol = %s\nMaxProtocol = %s\n",
-        version, version);
+    char *text =
+        mem_printf("openssl_conf = o\n[o]\nssl_conf = s\n[s]\nsystem_default = d\n[d]\nMaxProtocol = %s\n", version);
 
     testing_write(path, text, strlen(text));
     setenv("OPENSSL_CONF", path, 1);
 }
 
-static void renew_over(const char *template, const char *version, const char *other)
+static void renew_over(const char *template, const char *version)
 {
     CLEANUP(scene_clear) struct scene s = {0};
 
-    speak_only(worker_fixture_new(), version);
+    speak_at_most(version);
     scene_start(&s, NULL);
     unsetenv("OPENSSL_CONF");
-    assert_int_not_equal(testing_shell(NULL, "openssl s_client -connect localhost:%u -%s </dev/null >/dev/null 2>&1",
-                             s.server->port, other),
+    assert_int_equal(testing_shell(NULL, "openssl s_client -connect localhost:%u </dev/null 2>&1 | grep -q 'New, %s,'",
+                         s.server->port, version),
         0);
     renew_by_certificate(&s, template);
 }
 
 TEST(renew_by_the_tokens_own_key_over_tls_1_2_with_ec)
 {
-    renew_over("DeviceEC", "TLSv1.2", "tls1_3");
+    renew_over("DeviceEC", "TLSv1.2");
 }
 
 TEST(renew_by_the_tokens_own_key_over_tls_1_3_with_ec)
 {
-    renew_over("DeviceEC", "TLSv1.3", "tls1_2");
+    renew_over("DeviceEC", "TLSv1.3");
 }
 
 TEST(renew_by_the_tokens_own_key_over_tls_1_2_with_rsa)
 {
-    renew_over("Workstation", "TLSv1.2", "tls1_3");
+    renew_over("Workstation", "TLSv1.2");
 }
 
 TEST(renew_by_the_tokens_own_key_over_tls_1_3_with_rsa)
 {
-    renew_over("Workstation", "TLSv1.3", "tls1_2");
+    renew_over("Workstation", "TLSv1.3");
 }
 
 TEST(renewal_keeps_the_key_where_the_template_says_so)
