@@ -179,17 +179,17 @@ static char *format(int64_t when, const char *fmt)
 
 char *when_format_xsd(int64_t when)
 {
-    return format(when, "%Y-%m-%dT%H:%M:%S.000Z");
+    return format(when, "%04Y-%m-%dT%H:%M:%S.000Z");
 }
 
 char *when_format_asn1(int64_t when)
 {
-    return format(when, "%Y%m%d%H%M%SZ");
+    return format(when, "%04Y%m%d%H%M%SZ");
 }
 
 char *when_format(int64_t when)
 {
-    return format(when, "%Y-%m-%d %H:%M:%S UTC");
+    return format(when, "%04Y-%m-%d %H:%M:%S UTC");
 }
 
 char *when_format_span(int64_t seconds)

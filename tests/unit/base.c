@@ -122,6 +122,13 @@ TEST(when_refuses_what_is_no_time)
         assert_int_equal(when_parse_xsd(bad[i], &when, NULL), -1);
 }
 
+TEST(when_writes_years_with_four_digits)
+{
+    CLEANUP(mem_freep) char *xsd = when_format_xsd(-62135596800);
+
+    assert_string_equal(xsd, "0001-01-01T00:00:00.000Z");
+}
+
 TEST(when_writes_what_it_reads)
 {
     CLEANUP(mem_freep) char *xsd = when_format_xsd(1893553445);
