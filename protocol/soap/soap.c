@@ -230,7 +230,7 @@ static int read_fault_code(const char *ns, const char *local, enum soap_fault_co
 {
     CLEANUP(mem_freep) char *shown = NULL;
 
-    for (size_t i = 0; ns && strcmp(ns, SOAP_NS) == 0 && i < ARRAY_SIZE(fault_codes); i++) {
+    for (size_t i = 0; ns && local && strcmp(ns, SOAP_NS) == 0 && i < ARRAY_SIZE(fault_codes); i++) {
         if (strcmp(local, fault_codes[i]) == 0) {
             *out = (enum soap_fault_code)i;
             return 0;
@@ -265,7 +265,7 @@ static int read_fault(const struct _xmlNode *element, struct soap_fault *out, st
     const struct _xmlNode *code = xmlnode_child(element, SOAP_NS, "Code");
     const struct _xmlNode *subcode = code ? xmlnode_child(code, SOAP_NS, "Subcode") : NULL;
     CLEANUP(mem_freep) char *local = NULL;
-    const char *ns;
+    const char *ns = NULL;
 
     if (read_code(code, &ns, &local, errp) < 0 || read_fault_code(ns, local, &out->code, errp) < 0)
         return -1;

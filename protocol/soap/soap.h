@@ -36,7 +36,8 @@ char *soap_new_message_id(void);
 
 /*
  * Says whether an answer with @header belongs to the request with @message_id: 1 when its RelatesTo is equal but for
- * blanks (Microsoft's own samples have one inside), 0 when it is another, 1 when there is none [MS-XCEP digest 1.4].
+ * blanks (Microsoft's own samples have one inside), 0 when it is another, 1 when there is none: not all services send
+ * it.
  */
 int soap_relates_to(const struct soap_header *header, const char *message_id);
 

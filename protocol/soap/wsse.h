@@ -8,7 +8,7 @@
 #include "protocol/base/opt.h"
 #include "protocol/base/secret.h"
 
-#define WSSE_SKEW         (5 * 60) /* seconds that two clocks may differ, [MS-WSTEP digest] 1.6.3 */
+#define WSSE_SKEW         (5 * 60) /* seconds that two clocks may differ */
 #define WSSE_MAX_LIFETIME (5 * 60) /* seconds between created and expires */
 #define WSSE_MAX_USERNAME 512      /* bytes */
 #define WSSE_MAX_PASSWORD 1024     /* bytes */

@@ -347,6 +347,7 @@ static int check_request(enum wstep_kind kind, bool has_token, bool has_id, bool
 int wstep_request_write(const struct soap_header *header, const struct wsse_security *security,
     const struct wstep_request *request, struct bytes *out, struct err **errp)
 {
+    bool has_id = request->request_id && *request->request_id;
     struct bst token = {0};
     struct rst rst = {
         .language = request->language,
@@ -357,9 +358,9 @@ int wstep_request_write(const struct soap_header *header, const struct wsse_secu
         .n_context = request->n_context,
     };
 
-    if (check_request(request->kind, request->token.len > 0, request->request_id && *request->request_id, true, errp) <
-            0 ||
-        check_context(request->context, request->n_context, errp) < 0)
+    if (check_request(request->kind, request->token.len > 0, has_id, true, errp) < 0)
+        return -1;
+    if (check_context(request->context, request->n_context, errp) < 0)
         return -1;
     rst.request_type = borrow(kind_uris[request->kind]);
     if (request->kind == WSTEP_ISSUE) {

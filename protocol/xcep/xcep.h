@@ -59,7 +59,8 @@ struct xcep_request {
     char *preferred_language;      /* owned; NULL: the server's default */
     bool has_filter;               /* without a filter the members below are not written */
     struct strlist policy_oids;    /* empty: no filter by OID */
-    struct opt_i32 client_version; /* absent means 3, 0 the highest: send 0 or templates are hidden, section 2.3 */
+    struct opt_i32 client_version; /* absent means 3, 0 the highest: send 0 or newer templates are hidden.
+                                      [MS-XCEP] 3.1.4.1.3.22 */
     struct opt_i32 server_version; /* the same */
 };
 void xcep_request_clear(struct xcep_request *request);

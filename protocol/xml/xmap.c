@@ -288,7 +288,7 @@ static int read_strings(const struct xmap_field *field, const struct _xmlNode *e
 
     if (count_items(field, element, ns, field->item, &n, errp) < 0)
         return -1;
-    out->items = n ? mem_calloc(n, sizeof(*out->items)) : NULL;
+    out->items = mem_calloc(n, sizeof(*out->items));
     for (const struct _xmlNode *child = xmlnode_first(element); child; child = xmlnode_next(child)) {
         if (!xmlnode_is(child, ns, field->item))
             continue;
@@ -309,7 +309,7 @@ static int read_numbers(
 
     if (count_items(field, element, ns, field->item, &n, errp) < 0)
         return -1;
-    items = n ? mem_calloc(n, sizeof(*items)) : NULL;
+    items = mem_calloc(n, sizeof(*items));
     set_pointer(member(out, field->offset), items);
     for (const struct _xmlNode *child = xmlnode_first(element); child; child = xmlnode_next(child)) {
         if (!xmlnode_is(child, ns, field->item))
@@ -360,15 +360,14 @@ static int read_list(
 
     if (count_items(field, element, map->ns, map->name, &n, errp) < 0)
         return -1;
-    items = n ? mem_calloc(n, map->size) : NULL;
+    items = mem_calloc(n, map->size);
     set_pointer(member(out, field->offset), items);
     for (const struct _xmlNode *child = xmlnode_first(element); child; child = xmlnode_next(child)) {
         CLEANUP(err_freep) struct err *why = NULL;
-        void *item;
+        void *item = items + *used * map->size;
 
         if (!xmlnode_is(child, map->ns, map->name))
             continue;
-        item = items + *used * map->size;
         if (read_fields(reader, map, child, item, &why) == 0) {
             (*used)++;
             continue;
