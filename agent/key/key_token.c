@@ -154,12 +154,12 @@ static int open_operation(struct token_session *s, void *arg, struct err **errp)
 
     if (token_find_private(s, job->id, &private, errp) < 0)
         return -1;
-    n = token_find_class(s, CKO_PUBLIC_KEY, job->id, &public, 1, errp);
-    if (n < 0 || (n > 0 && token_public_read(s, public, &job->public, errp) < 0))
+    if (token_public_read(s, private, &job->public, errp) < 0) /* RSA has it all there, EC with some modules */
         return -1;
     if (job->public.found)
         return 0;
-    return token_public_read(s, private, &job->public, errp); /* RSA has it all there, EC with some modules */
+    n = token_find_class(s, CKO_PUBLIC_KEY, job->id, &public, 1, errp);
+    return n > 0 ? token_public_read(s, public, &job->public, errp) : n;
 }
 
 static int public_key(const struct open_job *job, const struct bytes *spki, EVP_PKEY **out, struct err **errp)
@@ -224,11 +224,118 @@ int key_token_open(
     return wrap_key(token, id, public, out, errp);
 }
 
+/* What a key must be that never leaves its token. */
+static const struct {
+    CK_ATTRIBUTE_TYPE type;
+    const char *name;
+    CK_BBOOL value;
+} guarantees[] = {
+    {CKA_SENSITIVE, "CKA_SENSITIVE", CK_TRUE},
+    {CKA_ALWAYS_SENSITIVE, "CKA_ALWAYS_SENSITIVE", CK_TRUE},
+    {CKA_EXTRACTABLE, "CKA_EXTRACTABLE", CK_FALSE},
+    {CKA_NEVER_EXTRACTABLE, "CKA_NEVER_EXTRACTABLE", CK_TRUE},
+    {CKA_LOCAL, "CKA_LOCAL", CK_TRUE},
+};
+
+/* The values that make a private key; which of them one has depends on its type. */
+static const struct {
+    bool ec;
+    CK_ATTRIBUTE_TYPE value;
+    const char *name;
+} private_values[] = {
+    {false, CKA_PRIVATE_EXPONENT, "CKA_PRIVATE_EXPONENT"},
+    {false, CKA_PRIME_1, "CKA_PRIME_1"},
+    {true, CKA_VALUE, "CKA_VALUE"},
+};
+
+static int check_guarantees(struct token_session *s, CK_OBJECT_HANDLE key, struct bytes *proof, struct err **errp)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(guarantees); i++) {
+        CLEANUP(bytes_clear) struct bytes value = {0};
+        int r = token_session_get(s, key, guarantees[i].type, &value, errp);
+
+        if (r < 0)
+            return -1;
+        if (r > 0 || value.len != sizeof(CK_BBOOL) || !value.data[0] != !guarantees[i].value) {
+            err_set(errp, ERR_TOKEN, "the token does not say that %s is %d", guarantees[i].name, guarantees[i].value);
+            return err_hint(errp, "it does not promise to keep this key inside: use another token");
+        }
+        if (bytes_printf(proof, errp, "%s: %d\n", guarantees[i].name, guarantees[i].value) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Asks for the value itself: the token has to refuse, and to give not even a length. */
+static int try_to_read(struct token_session *s, CK_OBJECT_HANDLE key, CK_ATTRIBUTE_TYPE type, const char *name,
+    struct bytes *proof, struct err **errp)
+{
+    uint8_t value[MAX_SIGNATURE];
+    CK_ATTRIBUTE a = {type, value, sizeof(value)};
+    CK_RV rv = s->f->C_GetAttributeValue(s->handle, key, &a, 1);
+    CLEANUP(mem_freep) char *text = token_rv_text(rv);
+
+    OPENSSL_cleanse(value, sizeof(value));
+    if (rv != CKR_ATTRIBUTE_SENSITIVE && rv != CKR_ATTRIBUTE_TYPE_INVALID && rv != CKR_OK)
+        return token_session_fail(s, "C_GetAttributeValue", rv, errp);
+    if (rv == CKR_OK || a.ulValueLen != CK_UNAVAILABLE_INFORMATION) {
+        err_set(errp, ERR_TOKEN, "the token gives %s away", name);
+        return err_hint(errp, "this key can be copied: use another token");
+    }
+    return bytes_printf(proof, errp, "%s: not given, %s\n", name, text);
+}
+
+/* @proof, text, is overwritten. */
+static int prove_key(struct token_session *s, CK_OBJECT_HANDLE key, bool ec, struct bytes *proof, struct err **errp)
+{
+    bytes_clear(proof);
+    if (check_guarantees(s, key, proof, errp) < 0)
+        return -1;
+    for (size_t i = 0; i < ARRAY_SIZE(private_values); i++)
+        if (private_values[i].ec == ec &&
+            try_to_read(s, key, private_values[i].value, private_values[i].name, proof, errp) < 0)
+            return -1;
+    return 0;
+}
+
+struct prove_job {
+    const struct bytes *id;
+    bool ec;
+    struct bytes proof;
+};
+
+static int prove_operation(struct token_session *s, void *arg, struct err **errp)
+{
+    struct prove_job *job = arg;
+    CK_OBJECT_HANDLE key;
+
+    if (token_find_private(s, job->id, &key, errp) < 0)
+        return -1;
+    return prove_key(s, key, job->ec, &job->proof, errp);
+}
+
+int key_token_prove_unextractable(struct key *key, char **proof, struct err **errp)
+{
+    const struct token_key *k = key_in_token(key) ? signer_handle(key_signer(key)) : NULL;
+    struct prove_job job = {.id = key_id(key), .ec = key_kind_is_ec(key_kind(key))};
+    int r;
+
+    if (!k)
+        return err_set(errp, ERR_TOKEN, "the key %s is in a file", key_uri(key));
+    r = token_run(k->token, TOKEN_READ, prove_operation, &job, errp);
+    if (r >= 0 && proof)
+        *proof = mem_strdup(bytes_text(&job.proof));
+    bytes_clear(&job.proof);
+    return r < 0 ? err_wrap(errp, "checking that %s cannot be read", key_uri(key)) : 0;
+}
+
 struct generate_job {
     const struct bytes *id;
     const char *label;
     enum key_kind kind;
     bool hardened;
+    bool begun; /* what has this id is of this job */
+    struct token_public public;
 };
 enum { GENERATE_TEMPLATE_REFUSED = 1, GENERATE_EXISTS }; /* of generate_operation */
 
@@ -280,13 +387,12 @@ static void forbid_decryption(struct token_session *s, CK_OBJECT_HANDLE private)
 
 #define N_HARDENED 3
 
-static int generate_operation(struct token_session *s, void *arg, struct err **errp)
+/* Returns the answer of C_GenerateKeyPair. */
+static CK_RV make_pair(
+    struct token_session *s, const struct generate_job *job, CK_OBJECT_HANDLE *public, CK_OBJECT_HANDLE *private)
 {
-    const struct generate_job *job = arg;
     CK_ULONG bits = key_kind_bits(job->kind);
     CK_MECHANISM mechanism = {key_kind_is_ec(job->kind) ? CKM_EC_KEY_PAIR_GEN : CKM_RSA_PKCS_KEY_PAIR_GEN, NULL, 0};
-    CK_OBJECT_HANDLE handles[TOKEN_MAX_SAME_ID];
-    CK_OBJECT_HANDLE public, private;
     CK_ATTRIBUTE public_is[7] = {
         token_attribute(CKA_TOKEN, &yes, sizeof(yes)),
         token_attribute(CKA_PRIVATE, &no, sizeof(no)),
@@ -307,139 +413,38 @@ static int generate_operation(struct token_session *s, void *arg, struct err **e
         token_attribute(CKA_SIGN_RECOVER, &no, sizeof(no)),
         token_attribute(CKA_DERIVE, &no, sizeof(no)),
     };
+    CK_ULONG n_public = 5 + add_kind(job->kind, &bits, public_is + 5);
     CK_ULONG n_private = ARRAY_SIZE(private_is) - (job->hardened ? 0 : N_HARDENED);
+
+    return s->f->C_GenerateKeyPair(s->handle, &mechanism, public_is, n_public, private_is, n_private, public, private);
+}
+
+/* Everything that needs the new objects, in one login: looking for them again costs SoftHSM a walk through all its
+ * files. */
+static int generate_operation(struct token_session *s, void *arg, struct err **errp)
+{
+    CLEANUP(bytes_clear) struct bytes proof = {0};
+    struct generate_job *job = arg;
+    CK_OBJECT_HANDLE handles[TOKEN_MAX_SAME_ID], public, private;
     int there = token_find_id(s, job->id, handles, errp);
     CK_RV rv;
 
-    if (there != 0)
-        return there < 0 ? -1 : GENERATE_EXISTS;
-    rv = s->f->C_GenerateKeyPair(s->handle, &mechanism, public_is, 5 + add_kind(job->kind, &bits, public_is + 5),
-        private_is, n_private, &public, &private);
-    if (rv == CKR_OK) {
-        forbid_decryption(s, private);
-        return 0;
-    }
-    if (job->hardened && is_about_template(rv))
+    if (there > 0 && !job->begun)
+        return GENERATE_EXISTS;
+    for (int i = 0; i < there; i++) /* of the same job, before the session was lost */
+        (void)s->f->C_DestroyObject(s->handle, handles[i]);
+    if (there < 0)
+        return -1;
+    job->begun = true;
+    rv = make_pair(s, job, &public, &private);
+    if (rv != CKR_OK && job->hardened && is_about_template(rv))
         return GENERATE_TEMPLATE_REFUSED;
-    return token_session_fail(s, "C_GenerateKeyPair", rv, errp);
-}
-
-/* What a key must be that never leaves its token. */
-static const struct {
-    CK_ATTRIBUTE_TYPE type;
-    const char *name;
-    CK_BBOOL value;
-} guarantees[] = {
-    {CKA_SENSITIVE, "CKA_SENSITIVE", CK_TRUE},
-    {CKA_ALWAYS_SENSITIVE, "CKA_ALWAYS_SENSITIVE", CK_TRUE},
-    {CKA_EXTRACTABLE, "CKA_EXTRACTABLE", CK_FALSE},
-    {CKA_NEVER_EXTRACTABLE, "CKA_NEVER_EXTRACTABLE", CK_TRUE},
-    {CKA_LOCAL, "CKA_LOCAL", CK_TRUE},
-};
-
-/* The values that make a private key; which of them one has depends on its type. */
-static const struct {
-    CK_KEY_TYPE type;
-    CK_ATTRIBUTE_TYPE value;
-    const char *name;
-} private_values[] = {
-    {CKK_RSA, CKA_PRIVATE_EXPONENT, "CKA_PRIVATE_EXPONENT"},
-    {CKK_RSA, CKA_PRIME_1, "CKA_PRIME_1"},
-    {CKK_EC, CKA_VALUE, "CKA_VALUE"},
-};
-
-struct prove_job {
-    const struct bytes *id;
-    CK_KEY_TYPE type;
-    struct bytes proof; /* text */
-};
-
-static int check_guarantees(struct token_session *s, CK_OBJECT_HANDLE key, struct bytes *proof, struct err **errp)
-{
-    for (size_t i = 0; i < ARRAY_SIZE(guarantees); i++) {
-        CLEANUP(bytes_clear) struct bytes value = {0};
-        int r = token_session_get(s, key, guarantees[i].type, &value, errp);
-
-        if (r < 0)
-            return -1;
-        if (r > 0 || value.len != sizeof(CK_BBOOL) || !value.data[0] != !guarantees[i].value) {
-            err_set(errp, ERR_TOKEN, "the token does not say that %s is %d", guarantees[i].name, guarantees[i].value);
-            return err_hint(errp, "it does not promise to keep this key inside: use another token");
-        }
-        if (bytes_printf(proof, errp, "%s: %d\n", guarantees[i].name, guarantees[i].value) < 0)
-            return -1;
-    }
-    return 0;
-}
-
-/* Asks for the value itself: the token has to refuse, and to give not even a length. */
-static int try_to_read(struct token_session *s, CK_OBJECT_HANDLE key, CK_ATTRIBUTE_TYPE type, const char *name,
-    struct bytes *proof, struct err **errp)
-{
-    uint8_t value[MAX_SIGNATURE];
-    CK_ATTRIBUTE a = {type, value, sizeof(value)};
-    CK_RV rv = s->f->C_GetAttributeValue(s->handle, key, &a, 1);
-    CLEANUP(mem_freep) char *text = token_rv_text(rv);
-
-    OPENSSL_cleanse(value, sizeof(value));
-    if (rv != CKR_ATTRIBUTE_SENSITIVE && rv != CKR_ATTRIBUTE_TYPE_INVALID && rv != CKR_OK)
-        return token_session_fail(s, "C_GetAttributeValue", rv, errp);
-    if (rv == CKR_OK || a.ulValueLen != CK_UNAVAILABLE_INFORMATION) {
-        err_set(errp, ERR_TOKEN, "the token gives %s away", name);
-        return err_hint(errp, "this key can be copied: use another token");
-    }
-    return bytes_printf(proof, errp, "%s: not given, %s\n", name, text);
-}
-
-static int prove_operation(struct token_session *s, void *arg, struct err **errp)
-{
-    struct prove_job *job = arg;
-    CK_OBJECT_HANDLE key;
-
-    bytes_clear(&job->proof);
-    if (token_find_private(s, job->id, &key, errp) < 0 || check_guarantees(s, key, &job->proof, errp) < 0)
+    if (rv != CKR_OK)
+        return token_session_fail(s, "C_GenerateKeyPair", rv, errp);
+    forbid_decryption(s, private);
+    if (prove_key(s, private, key_kind_is_ec(job->kind), &proof, errp) < 0)
         return -1;
-    for (size_t i = 0; i < ARRAY_SIZE(private_values); i++)
-        if (private_values[i].type == job->type &&
-            try_to_read(s, key, private_values[i].value, private_values[i].name, &job->proof, errp) < 0)
-            return -1;
-    return 0;
-}
-
-int key_token_prove_unextractable(struct key *key, char **proof, struct err **errp)
-{
-    const struct token_key *k = key_in_token(key) ? signer_handle(key_signer(key)) : NULL;
-    struct prove_job job = {.id = key_id(key), .type = key_kind_is_ec(key_kind(key)) ? CKK_EC : CKK_RSA};
-    int r;
-
-    if (!k)
-        return err_set(errp, ERR_TOKEN, "the key %s is in a file", key_uri(key));
-    r = token_run(k->token, TOKEN_READ, prove_operation, &job, errp);
-    if (r >= 0 && proof)
-        *proof = mem_strdup(bytes_text(&job.proof));
-    bytes_clear(&job.proof);
-    return r < 0 ? err_wrap(errp, "checking that %s cannot be read", key_uri(key)) : 0;
-}
-
-/* A pair is good when the token promises to keep it and a signature of it holds. */
-static int check_pair(struct key *key, enum key_kind kind, struct err **errp)
-{
-    if (key_kind(key) != kind)
-        return err_set(errp, ERR_INVALID, "the token made a key of kind %s", key_kind_name(key_kind(key)));
-    if (key_token_prove_unextractable(key, NULL, errp) < 0)
-        return -1;
-    return key_self_check(key, errp);
-}
-
-static int generate_pair(struct token *token, struct generate_job *job, struct err **errp)
-{
-    int r = token_run(token, TOKEN_WRITE, generate_operation, job, errp);
-
-    if (r == GENERATE_TEMPLATE_REFUSED) {
-        job->hardened = false; /* in a login of its own: a TPM has no room left in this one */
-        r = token_run(token, TOKEN_WRITE, generate_operation, job, errp);
-    }
-    return r;
+    return token_public_read(s, public, &job->public, errp);
 }
 
 /* What a failure left. It says so when that stays, too. */
@@ -452,42 +457,79 @@ static int undo_generate(struct token *token, const struct bytes *id, struct err
     return -1;
 }
 
+/* The pair that lies in the token becomes a key, when a signature of it holds. */
+static int finish_generate(struct token *token, const struct generate_job *job, struct key **out, struct err **errp)
+{
+    CLEANUP(key_freep) struct key *key = NULL;
+    EVP_PKEY *public = NULL;
+
+    if (!job->public.found)
+        return err_set(errp, ERR_TOKEN, "the token does not show the public key");
+    if (token_public_build(&job->public, &public, errp) < 0 || wrap_key(token, job->id, public, &key, errp) < 0)
+        return -1;
+    if (key_kind(key) != job->kind)
+        return err_set(errp, ERR_TOKEN, "the token made a key of kind %s", key_kind_name(key_kind(key)));
+    if (key_self_check(key, errp) < 0)
+        return -1;
+    *out = TAKE(key);
+    return 0;
+}
+
+/* As key_token_generate, or GENERATE_EXISTS. */
+static int generate(struct token *token, struct generate_job *job, struct key **out, struct err **errp)
+{
+    int r = token_run(token, TOKEN_WRITE, generate_operation, job, errp);
+
+    if (r == GENERATE_TEMPLATE_REFUSED) {
+        job->hardened = false; /* in a login of its own: a TPM has no room left in this one */
+        r = token_run(token, TOKEN_WRITE, generate_operation, job, errp);
+    }
+    if (r == 0 && finish_generate(token, job, out, errp) < 0) {
+        err_hint(errp,
+            "choose another key kind in the template, or another token: this one does not make usable keys "
+            "of kind %s",
+            key_kind_name(job->kind));
+        err_wrap(errp, "the new key is not usable");
+        r = -1;
+    }
+    token_public_clear(&job->public);
+    if (r >= 0)
+        return r;
+    err_wrap(errp, "making a key of kind %s", key_kind_name(job->kind));
+    return job->begun ? undo_generate(token, job->id, errp) : -1;
+}
+
 int key_token_generate(struct token *token, const struct bytes *id, const char *label, enum key_kind kind,
     struct key **out, struct err **errp)
 {
     struct generate_job job = {.id = id, .label = label, .kind = kind, .hardened = true};
-    CLEANUP(key_freep) struct key *key = NULL;
-    int r = generate_pair(token, &job, errp);
+    int r = generate(token, &job, out, errp);
 
     if (r == GENERATE_EXISTS)
         return err_set(errp, ERR_TOKEN, "making a key: there is one with this id already");
-    if (r < 0) {
-        err_wrap(errp, "making a key of kind %s", key_kind_name(kind));
-        return undo_generate(token, id, errp);
-    }
-    if (key_token_open(token, id, NULL, &key, errp) == 0 && check_pair(key, kind, errp) == 0) {
-        *out = TAKE(key);
-        return 0;
-    }
-    err_hint(errp,
-        "choose another key kind in the template, or another token: this one does not make usable keys of "
-        "kind %s",
-        key_kind_name(kind));
-    err_wrap(errp, "the new key of kind %s is not usable", key_kind_name(kind));
-    return undo_generate(token, id, errp);
+    return r;
+}
+
+/* A pair is good when the token promises to keep it and a signature of it holds. */
+static int check_pair(struct key *key, enum key_kind kind, struct err **errp)
+{
+    if (key_kind(key) != kind)
+        return err_set(errp, ERR_INVALID, "the token made a key of kind %s", key_kind_name(key_kind(key)));
+    if (key_token_prove_unextractable(key, NULL, errp) < 0)
+        return -1;
+    return key_self_check(key, errp);
 }
 
 int key_token_open_or_generate(struct token *token, const struct bytes *id, const char *label, enum key_kind kind,
     struct key **out, struct err **errp)
 {
-    CLEANUP(key_listings_clear) struct key_listings there = {0};
+    struct generate_job job = {.id = id, .label = label, .kind = kind, .hardened = true};
     CLEANUP(key_freep) struct key *key = NULL;
     CLEANUP(err_freep) struct err *err = NULL;
+    int r = generate(token, &job, out, errp);
 
-    if (key_token_list(token, id, &there, errp) < 0)
-        return -1;
-    if (there.n == 0)
-        return key_token_generate(token, id, label, kind, out, errp);
+    if (r != GENERATE_EXISTS)
+        return r;
     if (key_token_open(token, id, NULL, &key, &err) == 0 && check_pair(key, kind, &err) == 0) {
         *out = TAKE(key);
         return 0;

@@ -314,13 +314,24 @@ int token_session_find(struct token_session *s, const CK_ATTRIBUTE *match, CK_UL
     return (int)found;
 }
 
+/* One call where the value is short, as nearly all are: with SoftHSM each one goes to the file system. */
 int token_session_get(
     struct token_session *s, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type, struct bytes *out, struct err **errp)
 {
-    CLEANUP(mem_freep) uint8_t *value = NULL;
-    CK_ATTRIBUTE a = {type, NULL, 0};
+    CLEANUP(mem_freep) uint8_t *longer = NULL;
+    uint8_t value[512];
+    CK_ATTRIBUTE a = {type, value, sizeof(value)};
     CK_RV rv = s->f->C_GetAttributeValue(s->handle, object, &a, 1);
 
+    if (rv == CKR_BUFFER_TOO_SMALL) {
+        a = (CK_ATTRIBUTE){type, NULL, 0};
+        rv = s->f->C_GetAttributeValue(s->handle, object, &a, 1);
+        if (rv == CKR_OK && a.ulValueLen <= MAX_ATTRIBUTE) {
+            longer = mem_alloc(a.ulValueLen + 1);
+            a.pValue = longer;
+            rv = s->f->C_GetAttributeValue(s->handle, object, &a, 1);
+        }
+    }
     if (rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_SENSITIVE)
         return 1;
     if (rv != CKR_OK)
@@ -329,12 +340,7 @@ int token_session_get(
         return 1;
     if (a.ulValueLen > MAX_ATTRIBUTE)
         return err_set(errp, ERR_TOKEN, "the token gave an attribute of %lu bytes", a.ulValueLen);
-    value = mem_alloc(a.ulValueLen + 1);
-    a.pValue = value;
-    rv = s->f->C_GetAttributeValue(s->handle, object, &a, 1);
-    if (rv != CKR_OK)
-        return token_session_fail(s, "C_GetAttributeValue", rv, errp);
-    bytes_set(out, value, a.ulValueLen);
+    bytes_set(out, a.pValue, a.ulValueLen);
     return 0;
 }
 
