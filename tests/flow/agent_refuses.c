@@ -456,7 +456,8 @@ TEST(template_called_dot_dot_slash)
 {
     CLEANUP(scene_clear) struct scene s = {0};
     CLEANUP(key_listings_clear) struct key_listings list = {0};
-    const char *name = evil_template(&s, "../")->name;
+    /* with a number behind it, so that nothing else can have made such a file */
+    CLEANUP(mem_freep) char *name = mem_printf("%s%d", evil_template(&s, "../")->name, (int)getpid());
     const char *const places[] = {s.worker->dir, s.worker->token_dir, s.worker->key_dir, s.worker->credentials};
 
     free(s.job.template.name); /* of DeviceEC, which the CA finds by its OID */
