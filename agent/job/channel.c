@@ -424,8 +424,10 @@ int channel_next(
         if (r < 0)
             return broken(errp);
     }
-    if (r < 0 || read_event(channel, kind, &frame, &next, errp) < 0)
+    if (r < 0 || read_event(channel, kind, &frame, &next, errp) < 0) {
+        channel_event_clear(&next);
         return broken(errp);
+    }
     drop_frame(channel, &frame);
     *event = next;
     return 1;
