@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "protocol/base/when.h"
+#include "protocol/pki/der.h"
 #include "protocol/pki/hresult.h"
 #include "protocol/pki/oid.h"
 #include "protocol/pki/payload.h"
@@ -404,7 +405,8 @@ static int approve(struct ca *ca, struct stored_request *request, int64_t now, s
     if (payload_parse(request->payload.data, request->payload.len, &payload, errp) < 0 ||
         payload_verify(payload, errp) < 0)
         return -1;
-    if (payload->csr->old_cert && find_old(ca, payload->csr->old_cert, now, &old, errp) < 0)
+    /* It was in time when it was asked; the time that a person took is not held against it. */
+    if (payload->csr->old_cert && find_old(ca, payload->csr->old_cert, request->received, &old, errp) < 0)
         return -1;
     the_case.payload = payload;
     return conclude(ca, &the_case, &behaves, now, request, &leaf, errp);
@@ -451,11 +453,6 @@ int ca_deny(struct ca *ca, int64_t request, int64_t now, struct err **errp)
     return resolve(ca, request, now, &row, deny, errp);
 }
 
-static void keyp(EVP_PKEY **key)
-{
-    EVP_PKEY_free(*key);
-}
-
 static int write_pkcs8(EVP_PKEY *key, struct bytes *out, struct err **errp)
 {
     PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(key);
@@ -489,7 +486,7 @@ static int add_exchange_extensions(struct csr_extensions *list, struct err **err
 /* [MS-WSTEP notes] 6.4 */
 static int make_exchange(struct ca *ca, int64_t now, struct stored_exchange *exchange, struct err **errp)
 {
-    CLEANUP(keyp) EVP_PKEY *key = mint_key("rsa2048", errp);
+    CLEANUP(EVP_PKEY_freep) EVP_PKEY *key = mint_key("rsa2048", errp);
     CLEANUP(pubkey_clear) struct pubkey public = {0};
     CLEANUP(mem_freep) char *text = mem_printf("%s-Xchg", ca->config->ca_name);
     CLEANUP(bytes_clear) struct bytes name = {0};

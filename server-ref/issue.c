@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "protocol/base/when.h"
+#include "protocol/pki/der.h"
 #include "protocol/pki/hresult.h"
 #include "protocol/pki/oid.h"
 #include "server-ref/mint.h"
@@ -32,14 +33,9 @@ static void order_clear(struct order *order)
     EVP_PKEY_free(order->stranger_key);
 }
 
-static void keyp(EVP_PKEY **key)
-{
-    EVP_PKEY_free(*key);
-}
-
 static int use_another_key(struct order *order, const char *kind, struct err **errp)
 {
-    CLEANUP(keyp) EVP_PKEY *key = mint_key(kind, errp);
+    CLEANUP(EVP_PKEY_freep) EVP_PKEY *key = mint_key(kind, errp);
     CLEANUP(pubkey_clear) struct pubkey public = {0};
 
     if (!key || pubkey_from_evp(key, &public, errp) < 0)

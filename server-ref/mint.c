@@ -2,25 +2,19 @@
 
 #include <openssl/bn.h>
 #include <openssl/ec.h>
-#include <openssl/err.h>
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 #include <string.h>
 
+#include "protocol/pki/der.h"
 #include "protocol/pki/oid.h"
 
 #define SERIAL_BYTES 16
 
-static int openssl_failed(const char *doing, struct err **errp)
-{
-    unsigned long code = ERR_peek_last_error();
-    char text[256];
-
-    ERR_error_string_n(code, text, sizeof(text));
-    ERR_clear_error();
-    return err_set(errp, ERR_INTERNAL, "%s: %s", doing, code ? text : "OpenSSL gave no reason");
-}
+DEFINE_FREEP(ASN1_INTEGER, ASN1_INTEGER_free)
+DEFINE_FREEP(ASN1_OCTET_STRING, ASN1_OCTET_STRING_free)
+DEFINE_FREEP(BIGNUM, BN_free)
 
 static const struct {
     const char *kind;
@@ -45,7 +39,7 @@ EVP_PKEY *mint_key(const char *kind, struct err **errp)
             continue;
         key = kinds[i].curve ? EVP_EC_gen(kinds[i].curve) : EVP_RSA_gen(kinds[i].bits);
         if (!key)
-            openssl_failed("making a key", errp);
+            der_fail(errp, ERR_INTERNAL, "making a key");
         return key;
     }
     err_set(errp, ERR_USAGE, "'%s' is no kind of key", kind);
@@ -62,47 +56,12 @@ const char *mint_hash(EVP_PKEY *key)
     return bits <= 384 ? "SHA384" : "SHA512";
 }
 
-static void serialp(ASN1_INTEGER **p)
-{
-    ASN1_INTEGER_free(*p);
-}
-
-static void bnp(BIGNUM **p)
-{
-    BN_free(*p);
-}
-
-static void x509p(X509 **p)
-{
-    X509_free(*p);
-}
-
-static void namep(X509_NAME **p)
-{
-    X509_NAME_free(*p);
-}
-
-static void octetsp(ASN1_OCTET_STRING **p)
-{
-    ASN1_OCTET_STRING_free(*p);
-}
-
-static void objectp(ASN1_OBJECT **p)
-{
-    ASN1_OBJECT_free(*p);
-}
-
-static void keyp(EVP_PKEY **p)
-{
-    EVP_PKEY_free(*p);
-}
-
 /* Positive, and always of the same length. */
 static int set_serial(X509 *x509)
 {
     unsigned char random[SERIAL_BYTES];
-    CLEANUP(bnp) BIGNUM *number = NULL;
-    CLEANUP(serialp) ASN1_INTEGER *serial = NULL;
+    CLEANUP(BN_freep) BIGNUM *number = NULL;
+    CLEANUP(ASN1_INTEGER_freep) ASN1_INTEGER *serial = NULL;
 
     if (RAND_bytes(random, sizeof(random)) != 1)
         return 0;
@@ -115,7 +74,7 @@ static int set_serial(X509 *x509)
 static int set_name(X509 *x509, const struct bytes *der, int (*put)(X509 *, const X509_NAME *))
 {
     const unsigned char *at = der->data;
-    CLEANUP(namep) X509_NAME *name = d2i_X509_NAME(NULL, &at, (long)der->len);
+    CLEANUP(X509_NAME_freep) X509_NAME *name = d2i_X509_NAME(NULL, &at, (long)der->len);
 
     return name && at == der->data + der->len && put(x509, name);
 }
@@ -127,8 +86,8 @@ static int set_times(X509 *x509, int64_t not_before, int64_t not_after)
 
 static int add_extension(X509 *x509, const char *oid, bool critical, const struct bytes *value)
 {
-    CLEANUP(objectp) ASN1_OBJECT *object = oid_to_asn1(oid);
-    CLEANUP(octetsp) ASN1_OCTET_STRING *octets = ASN1_OCTET_STRING_new();
+    CLEANUP(ASN1_OBJECT_freep) ASN1_OBJECT *object = oid_to_asn1(oid);
+    CLEANUP(ASN1_OCTET_STRING_freep) ASN1_OCTET_STRING *octets = ASN1_OCTET_STRING_new();
     X509_EXTENSION *extension;
     int r;
 
@@ -161,14 +120,14 @@ static int add_key_ids(X509 *x509, const struct pubkey *own, const struct bytes 
     write_authority_key_id(issuer_id, &authority);
     if (!add_extension(x509, OID_SUBJECT_KEY_ID, false, &subject) ||
         !add_extension(x509, OID_AUTHORITY_KEY_ID, false, &authority))
-        return openssl_failed("adding key identifiers", errp);
+        return der_fail(errp, ERR_INTERNAL, "adding key identifiers");
     return 0;
 }
 
 static int fill(X509 *x509, const struct mint_spec *spec, const struct cert *issuer, struct err **errp)
 {
     const struct bytes *issuer_name = issuer ? &issuer->subject_der : spec->subject;
-    CLEANUP(keyp) EVP_PKEY *key = pubkey_load(spec->spki, errp);
+    CLEANUP(EVP_PKEY_freep) EVP_PKEY *key = pubkey_load(spec->spki, errp);
     CLEANUP(pubkey_clear) struct pubkey own = {0};
 
     if (!key || pubkey_parse(spec->spki->data, spec->spki->len, &own, errp) < 0)
@@ -176,14 +135,14 @@ static int fill(X509 *x509, const struct mint_spec *spec, const struct cert *iss
     if (!X509_set_version(x509, X509_VERSION_3) || !set_serial(x509) ||
         !set_name(x509, spec->subject, X509_set_subject_name) || !set_name(x509, issuer_name, X509_set_issuer_name) ||
         !set_times(x509, spec->not_before, spec->not_after) || !X509_set_pubkey(x509, key))
-        return openssl_failed("filling in a certificate", errp);
+        return der_fail(errp, ERR_INTERNAL, "filling in a certificate");
     if (add_key_ids(x509, &own, issuer ? &issuer->ski : &own.key_id, errp) < 0)
         return -1;
     for (size_t i = 0; i < spec->extensions->n; i++) {
         const struct csr_extension *extension = &spec->extensions->items[i];
 
         if (!add_extension(x509, extension->oid, extension->critical, &extension->value))
-            return openssl_failed("adding an extension", errp);
+            return der_fail(errp, ERR_INTERNAL, "adding an extension");
     }
     return 0;
 }
@@ -191,15 +150,15 @@ static int fill(X509 *x509, const struct mint_spec *spec, const struct cert *iss
 int mint_certificate(
     const struct mint_spec *spec, const struct cert *issuer, EVP_PKEY *key, struct cert **out, struct err **errp)
 {
-    CLEANUP(x509p) X509 *x509 = X509_new();
+    CLEANUP(X509_freep) X509 *x509 = X509_new();
     const char *hash = spec->hash ? spec->hash : mint_hash(key);
 
     if (!x509)
-        return openssl_failed("making a certificate", errp);
+        return der_fail(errp, ERR_INTERNAL, "making a certificate");
     if (fill(x509, spec, issuer, errp) < 0)
         return -1;
     if (!X509_sign(x509, key, EVP_get_digestbyname(hash)))
-        return openssl_failed("signing a certificate", errp);
+        return der_fail(errp, ERR_INTERNAL, "signing a certificate");
     return cert_from_x509(x509, out, errp);
 }
 

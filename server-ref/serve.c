@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "protocol/base/when.h"
+#include "protocol/pki/der.h"
 #include "server-ref/file.h"
 
 struct web {
@@ -190,16 +191,11 @@ static int check_http(struct web *web, struct evhttp_request *http, const struct
     return is_soap(http) ? 0 : 415;
 }
 
-static void free_x509(X509 **x509)
-{
-    X509_free(*x509);
-}
-
 /* The client certificate of the connection as DER; @out stays empty when there is none. */
 static void find_peer(struct evhttp_request *http, struct bytes *out)
 {
     struct bufferevent *connection = evhttp_connection_get_bufferevent(evhttp_request_get_connection(http));
-    CLEANUP(free_x509) X509 *peer = SSL_get1_peer_certificate(bufferevent_openssl_get_ssl(connection));
+    CLEANUP(X509_freep) X509 *peer = SSL_get1_peer_certificate(bufferevent_openssl_get_ssl(connection));
     unsigned char *der = NULL;
     int len = peer ? i2d_X509(peer, &der) : 0;
 

@@ -22,6 +22,11 @@
 #define KEY_USAGE_CA  0x06 /* keyCertSign, cRLSign */
 #define KEY_USAGE_TLS 0xA0 /* digitalSignature, keyEncipherment */
 
+static const char *first_host(const struct setup_options *options)
+{
+    return options->hosts.n ? options->hosts.items[0] : "localhost";
+}
+
 /* A certificate and its key, or the one that is being made. */
 struct pair {
     struct cert *cert;
@@ -95,14 +100,13 @@ static int make_tls(
 {
     CLEANUP(csr_extensions_clear) struct csr_extensions extensions = {0};
     CLEANUP(strlist_clear) struct strlist usage = {0};
-    const char *name = options->hosts.n ? options->hosts.items[0] : "localhost";
 
     strlist_add(&usage, OID_EKU_SERVER_AUTH);
     pair->key = mint_key(options->key, errp);
     if (!pair->key || mint_add_key_usage(&extensions, KEY_USAGE_TLS, errp) < 0 ||
         mint_add_eku(&extensions, &usage, errp) < 0 || add_names(&extensions, &options->hosts, errp) < 0)
         return -1;
-    return sign(pair, issuer, name, TLS_DAYS * (int64_t)WHEN_DAY, &extensions, errp);
+    return sign(pair, issuer, first_host(options), TLS_DAYS * (int64_t)WHEN_DAY, &extensions, errp);
 }
 
 static int write_key(const char *dir, const char *name, EVP_PKEY *key, struct err **errp)
@@ -192,8 +196,10 @@ int setup(const char *dir, const struct setup_options *options, struct err **err
     if (make_directory(dir, errp) < 0 || file_create(path, text, strlen(text), 0644, errp) < 0)
         return -1;
     if (config_load(dir, &config, errp) < 0)
-        return err_hint(
-            errp, "a name of this server or of the CA has characters that cannot stand in the configuration");
+        return -1;
+    if (strcmp(config->ca_name, options->ca_name) != 0 || strcmp(config->host, first_host(options)) != 0)
+        return err_set(errp, ERR_USAGE, "'%s' or '%s' cannot stand in a configuration file", options->ca_name,
+            first_host(options));
     if (make_certificates(dir, options, errp) < 0 || make_user(dir, options, errp) < 0)
         return err_wrap(errp, "making '%s'", dir);
     return 0;

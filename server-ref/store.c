@@ -15,7 +15,7 @@ struct store {
 
 static const char schema[] =
     "CREATE TABLE IF NOT EXISTS users ("
-    " name TEXT PRIMARY KEY, hash TEXT NOT NULL, created INTEGER NOT NULL) STRICT;"
+    " name TEXT PRIMARY KEY COLLATE NOCASE, hash TEXT NOT NULL, created INTEGER NOT NULL) STRICT;"
     "CREATE TABLE IF NOT EXISTS certificates ("
     " id INTEGER PRIMARY KEY AUTOINCREMENT, request INTEGER UNIQUE REFERENCES requests(id), serial TEXT NOT NULL,"
     " der BLOB NOT NULL UNIQUE, template TEXT, requester TEXT NOT NULL, lineage INTEGER REFERENCES certificates(id),"

@@ -79,7 +79,8 @@ int store_begin(struct store *store, struct err **errp);
 int store_commit(struct store *store, struct err **errp);
 void store_rollback(struct store *store); /* no effect outside a transaction */
 
-/* Users. @hash is what crypt(3) made. The hash found is owned by the caller. */
+/* Users; names are compared without regard to the case of ASCII letters. @hash is what crypt(3) made. The hash found is
+ * owned by the caller. */
 int store_put_user(struct store *store, const char *name, const char *hash, int64_t now, struct err **errp);
 int store_find_user(struct store *store, const char *name, char **hash, struct err **errp);
 int store_delete_user(struct store *store, const char *name, struct err **errp); /* STORE_NONE: there is none */

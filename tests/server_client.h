@@ -5,6 +5,7 @@
 
 #include "protocol/pki/cert.h"
 #include "protocol/pki/csr.h"
+#include "protocol/pki/der.h"
 #include "protocol/wstep/wstep.h"
 #include "protocol/xcep/xcep.h"
 #include "server-ref/config.h"

@@ -12,11 +12,6 @@ static void start(struct client *client, const char *key, const char *value)
     client_reload(client);
 }
 
-static void keyp(EVP_PKEY **key)
-{
-    EVP_PKEY_free(*key);
-}
-
 /* What a good request for DeviceEC is answered with. */
 static void submit(struct client *client, EVP_PKEY *key, struct reply *reply)
 {
@@ -50,7 +45,7 @@ static struct cert *issued(const char *how, EVP_PKEY *key)
 
 TEST(issue_changes_one_thing_about_a_certificate)
 {
-    CLEANUP(keyp) EVP_PKEY *key = client_key("p256");
+    CLEANUP(EVP_PKEY_freep) EVP_PKEY *key = client_key("p256");
     CLEANUP(pubkey_clear) struct pubkey public = {0};
     CLEANUP(cert_freep) struct cert *ca = issued("ca", key);
     CLEANUP(cert_freep) struct cert *sha1 = issued("sha1", key);
@@ -82,7 +77,7 @@ TEST(issue_changes_one_thing_about_a_certificate)
 static void misbehave(const char *key, const char *value, struct reply *reply)
 {
     CLEANUP(client_clear) struct client client = {0};
-    CLEANUP(keyp) EVP_PKEY *pair = client_key("p256");
+    CLEANUP(EVP_PKEY_freep) EVP_PKEY *pair = client_key("p256");
 
     start(&client, key, value);
     submit(&client, pair, reply);
@@ -140,7 +135,7 @@ TEST(answer_relates_to_another_message)
 TEST(answer_is_lost_after_the_certificate_was_issued)
 {
     CLEANUP(client_clear) struct client client = {0};
-    CLEANUP(keyp) EVP_PKEY *key = client_key("p256");
+    CLEANUP(EVP_PKEY_freep) EVP_PKEY *key = client_key("p256");
     CLEANUP(reply_clear) struct reply reply = {0};
 
     start(&client, "lose-after-issue", "yes");
@@ -152,7 +147,7 @@ TEST(answer_is_lost_after_the_certificate_was_issued)
 TEST(slow_answer_comes_in_the_end)
 {
     CLEANUP(client_clear) struct client client = {0};
-    CLEANUP(keyp) EVP_PKEY *key = client_key("p256");
+    CLEANUP(EVP_PKEY_freep) EVP_PKEY *key = client_key("p256");
     CLEANUP(reply_clear) struct reply reply = {0};
 
     start(&client, "slow", "1s");
@@ -164,7 +159,7 @@ TEST(slow_answer_does_not_keep_the_server_from_stopping)
 {
     CLEANUP(client_clear) struct client client = {0};
     CLEANUP(client_raw_closep) struct raw *raw = NULL;
-    CLEANUP(keyp) EVP_PKEY *key = client_key("p256");
+    CLEANUP(EVP_PKEY_freep) EVP_PKEY *key = client_key("p256");
     CLEANUP(bytes_clear) struct bytes csr = {0};
     CLEANUP(wstep_request_clear) struct wstep_request request = {.kind = WSTEP_ISSUE, .token_type = WSTEP_PKCS10};
     CLEANUP(bytes_wipe) struct bytes body = {0};
@@ -189,7 +184,7 @@ TEST(slow_answer_does_not_keep_the_server_from_stopping)
 TEST(every_second_request_only)
 {
     CLEANUP(client_clear) struct client client = {0};
-    CLEANUP(keyp) EVP_PKEY *key = client_key("p256");
+    CLEANUP(EVP_PKEY_freep) EVP_PKEY *key = client_key("p256");
     long expected[] = {503, 200, 503, 200};
 
     client.server = server_fixture_new(NULL);

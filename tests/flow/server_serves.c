@@ -6,11 +6,6 @@
 #include "server-ref/config.h"
 #include "tests/server_client.h"
 
-static void keyp(EVP_PKEY **key)
-{
-    EVP_PKEY_free(*key);
-}
-
 /* Valid against the schema, as xmllint sees it. */
 static void assert_schema(const struct bytes *body, const char *schema)
 {
@@ -118,7 +113,7 @@ TEST(machine_gets_its_name_from_its_account)
 TEST(request_as_cmc_is_issued_with_a_full_response)
 {
     CLEANUP(client_clear) struct client client = {0};
-    CLEANUP(keyp) EVP_PKEY *key = client_key("rsa2048");
+    CLEANUP(EVP_PKEY_freep) EVP_PKEY *key = client_key("rsa2048");
     CLEANUP(bytes_clear) struct bytes csr = {0};
     CLEANUP(bytes_clear) struct bytes cmc = {0};
     CLEANUP(reply_clear) struct reply reply = {0};
@@ -183,7 +178,7 @@ TEST(renewal_as_cms_around_pkcs10_of_a_schema_1_template)
 {
     CLEANUP(client_clear) struct client client = {0};
     CLEANUP(identity_clear) struct identity old = {0};
-    CLEANUP(keyp) EVP_PKEY *key = client_key("rsa2048");
+    CLEANUP(EVP_PKEY_freep) EVP_PKEY *key = client_key("rsa2048");
     CLEANUP(bytes_clear) struct bytes csr = {0};
     CLEANUP(bytes_clear) struct bytes cms = {0};
     CLEANUP(reply_clear) struct reply reply = {0};
@@ -200,7 +195,7 @@ TEST(renewal_as_cms_around_pkcs10_of_a_schema_1_template)
 /* A request that waits for a person; its id is owned. */
 static char *submit_pending(struct client *client)
 {
-    CLEANUP(keyp) EVP_PKEY *key = client_key("rsa2048");
+    CLEANUP(EVP_PKEY_freep) EVP_PKEY *key = client_key("rsa2048");
     CLEANUP(bytes_clear) struct bytes csr = {0};
     CLEANUP(reply_clear) struct reply reply = {0};
 
@@ -291,4 +286,76 @@ TEST(paths_are_compared_without_regard_to_case)
     url = mem_printf("https://localhost:%u/adpolicyprovider_cep_UsernamePassword/Service.svc/cep", client.server->port);
     client_policy(&client, url, &reply, &policy);
     assert_int_equal(reply.status, 200);
+}
+
+TEST(name_of_a_ca_may_have_blanks_ampersands_and_umlauts)
+{
+    CLEANUP(client_clear) struct client client = {0};
+    CLEANUP(EVP_PKEY_freep) EVP_PKEY *key = client_key("p256");
+    CLEANUP(bytes_clear) struct bytes csr = {0};
+    CLEANUP(reply_clear) struct reply shown = {0};
+    CLEANUP(reply_clear) struct reply reply = {0};
+    CLEANUP(xcep_response_clear) struct xcep_response policy = {0};
+    const char *url = NULL;
+
+    client_start(&client, "--ca-name 'S\xc3\xb6hne & Co, Issuing CA 1'");
+    client_policy(&client, client.server->cep_username, &shown, &policy);
+    for (size_t i = 0; i < policy.cas[0].n_uris; i++)
+        if (policy.cas[0].uris[i].auth == XCEP_AUTH_USERNAME)
+            url = policy.cas[0].uris[i].uri;
+    assert_contains(url, "/S%C3%B6hne%20%26%20Co,%20Issuing%20CA%201_CES_UsernamePassword/");
+    client_csr(&client, &(struct ask){.template_oid = "DeviceEC", .subject = "CN=device1"}, key, &csr);
+    client_submit(&client, url, &csr, &reply);
+    assert_issued(&reply);
+    assert_openssl_verifies(&client, &reply.wstep.certificate);
+}
+
+TEST(init_refuses_a_name_that_its_configuration_cannot_hold)
+{
+    CLEANUP(mem_freep) char *program = testing_bin("autoenroll-server-ref");
+    CLEANUP(mem_freep) char *dir = testing_tmpdir();
+
+    assert_int_equal(testing_shell(NULL, "'%s' init '%s/a' --key p256 --ca-name 'A ; B'", program, dir), 64);
+    assert_int_equal(testing_shell(NULL, "'%s' init '%s/b' --key p256 --ca-name 'A/B'", program, dir), 78);
+    assert_int_equal(testing_shell(NULL, "'%s' init '%s/c' --key p255", program, dir), 64);
+}
+
+TEST(init_never_writes_over_another_ca)
+{
+    CLEANUP(mem_freep) char *program = testing_bin("autoenroll-server-ref");
+    struct server_fixture *server = server_fixture_new(NULL);
+    CLEANUP(bytes_clear) struct bytes before = {0};
+    CLEANUP(bytes_clear) struct bytes after = {0};
+
+    testing_read(server->trust, &before);
+    assert_int_equal(testing_shell(NULL, "'%s' init '%s' --key p256", program, server->dir), 74);
+    testing_read(server->trust, &after);
+    assert_true(bytes_equal(&before, &after));
+}
+
+TEST(requests_are_listed_as_json)
+{
+    CLEANUP(client_clear) struct client client = {0};
+    CLEANUP(identity_clear) struct identity device = {0};
+    CLEANUP(bytes_clear) struct bytes list = {0};
+
+    client_start(&client, NULL);
+    client_enroll(&client, "DeviceEC", "CN=device1", &device);
+    assert_int_equal(server_fixture_run(client.server, &list, "requests", "--json"), 0);
+    assert_contains(bytes_text(&list), "\"state\": \"issued\"");
+    assert_contains(bytes_text(&list), "\"template\": \"DeviceEC\"");
+}
+
+TEST(imported_certificate_is_renewed_like_one_of_ours)
+{
+    CLEANUP(client_clear) struct client client = {0};
+    CLEANUP(identity_clear) struct identity old = {0};
+    CLEANUP(identity_clear) struct identity renewed = {0};
+
+    client_start(&client, NULL);
+    client_forge(&client, "DeviceEC", "CN=migrated", when_now() - WHEN_DAY, when_now() + WHEN_DAY, &old);
+    client_import(&client, old.cert);
+    renew(&client, &old, &(struct ask){.template_oid = "DeviceEC", .subject = "CN=migrated", .old = old.cert}, "p256",
+        &renewed);
+    assert_string_equal(renewed.cert->subject, "CN=migrated");
 }
