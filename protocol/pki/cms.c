@@ -475,7 +475,7 @@ static int verify_content(
     int n;
 
     if (!chain)
-        return der_fail(errp, ERR_INVALID, "reading the content");
+        return der_refuse(errp, NTE_BAD_ALGID, "a digest algorithm of the message is not known");
     do
         n = BIO_read(chain, buffer, sizeof(buffer));
     while (n > 0);
