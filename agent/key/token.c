@@ -24,7 +24,6 @@
 #define MAX_ATTRIBUTE 65536
 #define BUSY_TRIES    5
 #define BUSY_WAIT_MS  50u /* doubled each time */
-#define FLUSH_MARGIN  2   /* seconds; a file's times are coarser than the clock */
 
 struct token {
     struct token_module *module; /* a reference */
@@ -508,7 +507,21 @@ static int flush_one(const FTSENT *entry)
     return r;
 }
 
-int token_flush_folder(const char *path, int64_t since, struct err **errp)
+static int64_t nanoseconds(const struct timespec *t)
+{
+    return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
+}
+
+/* The clock that the kernel stamps files with. */
+static int64_t file_clock(void)
+{
+    struct timespec now = {0};
+
+    (void)clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    return nanoseconds(&now);
+}
+
+int token_flush_folder(const char *path, int64_t since_ns, struct err **errp)
 {
     CLEANUP(mem_freep) char *root = mem_strdup(path);
     char *const roots[] = {root, NULL};
@@ -517,7 +530,8 @@ int token_flush_folder(const char *path, int64_t since, struct err **errp)
     int r = walk ? 0 : -1;
 
     while (r == 0 && (entry = fts_read(walk)))
-        if ((entry->fts_info == FTS_F || entry->fts_info == FTS_DP) && entry->fts_statp->st_ctime >= since)
+        if ((entry->fts_info == FTS_F || entry->fts_info == FTS_DP) &&
+            nanoseconds(&entry->fts_statp->st_ctim) >= since_ns)
             r = flush_one(entry);
     if (r < 0)
         err_set(errp, ERR_STORE, "flushing %s: %m", path);
@@ -546,7 +560,7 @@ static int lock_token(const struct token *t, enum token_access access, int *fd, 
 
 int token_run(struct token *t, enum token_access access, token_operation operation, void *arg, struct err **errp)
 {
-    int64_t since = (int64_t)time(NULL) - FLUSH_MARGIN;
+    int64_t since = file_clock();
     int lock;
     int r;
 

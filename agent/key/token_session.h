@@ -53,7 +53,7 @@ const CK_TOKEN_INFO *token_raw_info(const struct token *token); /* borrowed; its
 /*
  * Makes durable what changed in a folder of SoftHSM's, which leaves its files to the system's leisure.
  *
- * @since  seconds since 1970: older changes are passed over
+ * @since_ns  nanoseconds since 1970, by the clock of file times; older changes are passed over
  * 0, or -1 with ERR_STORE.
  */
-int token_flush_folder(const char *path, int64_t since, struct err **errp);
+int token_flush_folder(const char *path, int64_t since_ns, struct err **errp);
