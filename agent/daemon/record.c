@@ -68,6 +68,12 @@ uint32_t record_requests_today(const struct record *record, int64_t now)
     return record->request_day == now / WHEN_DAY ? record->requests : 0;
 }
 
+void record_count_request(struct record *record, int64_t now)
+{
+    record->requests = record_requests_today(record, now) + 1;
+    record->request_day = now / WHEN_DAY;
+}
+
 void record_note(struct record *record, int64_t now, const char *fmt, ...)
 {
     struct record_event *event;

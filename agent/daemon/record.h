@@ -61,7 +61,7 @@ struct record {
     size_t n_endpoints;
 
     int64_t request_day; /* days since 1970, for requests_today */
-    uint32_t requests;   /* that were signed on that day */
+    uint32_t requests;   /* that a CA saw on that day */
     struct record_event *history;
     size_t n_history;
 };
@@ -76,6 +76,7 @@ const char *record_state_name(enum record_state state);
 bool record_has_certificate(const struct record *record);
 bool record_is_under_way(const struct record *record); /* an attempt has begun and is not finished */
 uint32_t record_requests_today(const struct record *record, int64_t now);
+void record_count_request(struct record *record, int64_t now); /* one more that a CA has seen */
 
 /* Adds to the history; the oldest event goes when it is full. */
 void record_note(struct record *record, int64_t now, const char *fmt, ...) __attribute__((format(printf, 3, 4)));

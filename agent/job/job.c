@@ -1,5 +1,7 @@
 #include "agent/job/job.h"
 
+#include <stdlib.h>
+
 #include "agent/job/job_fields.h"
 
 #define TEXT POLICY_MAX_TEXT
@@ -153,4 +155,19 @@ DEFINE_CLEAR(job_token_list)
 void job_pair_copy(struct job_pair *to, const struct job_pair *from)
 {
     fields_copy(&job_pair_fields, to, from);
+}
+
+void job_attempt_copy(struct job_attempt *to, const struct job_attempt *from)
+{
+    fields_copy(&job_attempt_fields, to, from);
+}
+
+void job_attempt_drop_answer(struct job_attempt *attempt)
+{
+    bytes_clear(&attempt->answer_cms);
+    bytes_clear(&attempt->answer_certificate);
+    free(TAKE(attempt->request_id));
+    free(TAKE(attempt->ces_uri));
+    attempt->ces_auth = 0;
+    attempt->pending = false;
 }

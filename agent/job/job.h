@@ -170,6 +170,8 @@ void job_pair_copy(struct job_pair *to, const struct job_pair *from); /* deep; @
 void job_facts_clear(struct job_facts *facts);
 void job_names_clear(struct job_names *names);
 void job_attempt_clear(struct job_attempt *attempt);
+void job_attempt_copy(struct job_attempt *to, const struct job_attempt *from); /* deep; @to is overwritten */
+void job_attempt_drop_answer(struct job_attempt *attempt); /* key and request stay, good for another try */
 void job_refresh_clear(struct job_refresh *job);
 void job_refreshed_clear(struct job_refreshed *result);
 void job_enroll_clear(struct job_enroll *job);

@@ -183,14 +183,7 @@ static int check_answer(struct attempt *a, struct err **errp)
 
 void attempt_drop_answer(struct attempt *a)
 {
-    struct job_attempt *saved = &a->saved;
-
-    bytes_clear(&saved->answer_cms);
-    bytes_clear(&saved->answer_certificate);
-    free(TAKE(saved->request_id));
-    free(TAKE(saved->ces_uri));
-    saved->ces_auth = 0;
-    saved->pending = false;
+    job_attempt_drop_answer(&a->saved);
 }
 
 int attempt_check(struct attempt *a, struct err **errp)

@@ -1,0 +1,271 @@
+#include "agent/daemon/status.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "policy/schedule.h"
+#include "protocol/base/printable.h"
+#include "protocol/base/when.h"
+
+/* --- the table --- */
+
+enum column { COLUMN_NAME, COLUMN_STATE, COLUMN_TEMPLATE, COLUMN_SUBJECT, COLUMN_SERIAL, COLUMN_EXPIRES, COLUMNS };
+static const char *const headings[COLUMNS] = {"NAME", "STATE", "TEMPLATE", "SUBJECT", "SERIAL", "EXPIRES"};
+
+struct row {
+    char *cells[COLUMNS]; /* owned */
+};
+
+static char *expiry_of(const struct record *record, int64_t now)
+{
+    CLEANUP(mem_freep) char *left = when_format_span(record->current.facts.not_after - now);
+    CLEANUP(mem_freep) char *at = when_format(record->current.facts.not_after);
+
+    if (!record_has_certificate(record))
+        return mem_strdup("-");
+    return record->current.facts.not_after > now ? mem_printf("in %s (%s)", left, at) : mem_printf("EXPIRED %s", at);
+}
+
+static char *or_dash(const char *text)
+{
+    return text && *text ? printable_text(text) : mem_strdup("-");
+}
+
+static struct row row_of(const struct record *r, int64_t now)
+{
+    const struct job_facts *facts = &r->current.facts;
+    const char *subject = facts->subject && *facts->subject ? facts->subject : facts->sans;
+
+    return (struct row){{printable_text(r->id), mem_strdup(record_state_name((enum record_state)r->state)),
+        or_dash(r->template_name), or_dash(subject), or_dash(facts->serial), expiry_of(r, now)}};
+}
+
+/* Columns that take as many places as characters; most outside ASCII take one. */
+static int width_of(const char *text)
+{
+    int width = 0;
+
+    for (; *text; text++)
+        width += ((unsigned char)*text & 0xc0) != 0x80;
+    return width;
+}
+
+static void print_row(const char *const *cells, const int *widths)
+{
+    for (int c = 0; c < COLUMNS; c++) {
+        int gap = c + 1 < COLUMNS ? widths[c] - width_of(cells[c]) + 2 : 0;
+
+        printf("%s%*s", cells[c], gap, "");
+    }
+    putchar('\n');
+}
+
+static void print_table(const struct agent *agent)
+{
+    size_t n = agent->records.n;
+    CLEANUP(mem_freep) struct row *rows = mem_calloc(n, sizeof(*rows));
+    int widths[COLUMNS];
+
+    for (int c = 0; c < COLUMNS; c++)
+        widths[c] = width_of(headings[c]);
+    for (size_t i = 0; i < n; i++) {
+        rows[i] = row_of(agent->records.items[i], agent->now);
+        for (int c = 0; c < COLUMNS; c++)
+            if (width_of(rows[i].cells[c]) > widths[c])
+                widths[c] = width_of(rows[i].cells[c]);
+    }
+    print_row(headings, widths);
+    for (size_t i = 0; i < n; i++) {
+        print_row((const char *const *)rows[i].cells, widths);
+        for (int c = 0; c < COLUMNS; c++)
+            free(rows[i].cells[c]);
+    }
+}
+
+static void print_failure(const struct record *r)
+{
+    CLEANUP(mem_freep) char *error = printable_text(r->error);
+
+    printf("\n%s: %s\n", r->id, error);
+    for (size_t i = 0; i < r->n_endpoints; i++) {
+        CLEANUP(mem_freep) char *uri = printable_text(r->endpoints[i].uri);
+        CLEANUP(mem_freep) char *why = printable_text(r->endpoints[i].error ? r->endpoints[i].error : "answered");
+
+        printf("  tried %s: %s\n", uri, why);
+    }
+    if (r->hint) {
+        CLEANUP(mem_freep) char *hint = printable_text(r->hint);
+
+        printf("  hint: %s\n", hint);
+    }
+}
+
+static void print_keys(const struct agent *agent)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < agent->records.n; i++) {
+        const struct record *r = agent->records.items[i];
+        CLEANUP(mem_freep) char *uri = printable_text(r->current.facts.key_uri);
+        CLEANUP(mem_freep) char *kind = printable_text(r->current.facts.key_kind);
+
+        if (!record_has_certificate(r))
+            continue;
+        printf("%s%s: %s key %s\n%s  files in %s/%s/current\n", any ? "" : "\n", r->id, kind, uri, "",
+            agent->paths.certs, r->id);
+        any = true;
+    }
+}
+
+void status_print(const struct agent *agent, const struct walk *walk)
+{
+    putchar('\n');
+    if (agent->records.n)
+        print_table(agent);
+    else
+        printf("nothing is enrolled\n");
+    print_keys(agent);
+    for (size_t i = 0; i < walk->n_lines; i++)
+        if (!walk->lines[i].record || record_state_name((enum record_state)walk->lines[i].record->state))
+            printf("%s%s: %s\n", i ? "" : "\n", walk->lines[i].name, walk->lines[i].reason);
+    for (size_t i = 0; i < agent->records.n; i++)
+        if (agent->records.items[i]->error)
+            print_failure(agent->records.items[i]);
+    for (size_t i = 0; i < walk->groups.n; i++) {
+        const struct group *group = &walk->groups.items[i];
+
+        for (size_t k = 0; k < group->notes.n; k++)
+            printf("\n%s\n", group->notes.items[k]);
+        if (group->failure && !group->notes.n)
+            printf("\n%s\n  hint: %s\n", err_text(group->failure),
+                err_hint_text(group->failure) ? err_hint_text(group->failure) : "-");
+        for (size_t k = 0; k < group->policy.skipped.n; k++) {
+            CLEANUP(mem_freep) char *text = printable_text(group->policy.skipped.items[k]);
+
+            printf("\npolicy: %s\n", text);
+        }
+    }
+    for (size_t i = 0; i < agent->problems.n; i++)
+        printf("\n%s\n", agent->problems.items[i]);
+}
+
+/* --- JSON --- */
+
+static void set_text(json_t *object, const char *name, const char *text)
+{
+    CLEANUP(mem_freep) char *safe = text ? printable_text(text) : NULL;
+
+    json_object_set_new(object, name, safe ? json_string(safe) : json_null());
+}
+
+static json_t *texts(const struct strlist *list)
+{
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < list->n; i++) {
+        CLEANUP(mem_freep) char *safe = printable_text(list->items[i]);
+
+        json_array_append_new(array, json_string(safe));
+    }
+    return array;
+}
+
+static json_t *endpoints_of(const struct record *r)
+{
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < r->n_endpoints; i++) {
+        json_t *one = json_object();
+
+        set_text(one, "uri", r->endpoints[i].uri);
+        set_text(one, "auth", policy_auth_name(r->endpoints[i].auth));
+        set_text(one, "error", r->endpoints[i].error);
+        json_array_append_new(array, one);
+    }
+    return array;
+}
+
+static json_t *enrollment_of(const struct record *r)
+{
+    const struct job_facts *facts = &r->current.facts;
+    json_t *object = json_object();
+
+    set_text(object, "name", r->id);
+    set_text(object, "state", record_state_name((enum record_state)r->state));
+    set_text(object, "template", r->template_name);
+    set_text(object, "server", r->server);
+    if (record_has_certificate(r)) {
+        set_text(object, "subject", facts->subject);
+        set_text(object, "alternative-names", facts->sans);
+        set_text(object, "issuer", facts->issuer);
+        set_text(object, "serial", facts->serial);
+        set_text(object, "thumbprint", facts->thumbprint);
+        set_text(object, "key", facts->key_uri);
+        set_text(object, "key-kind", facts->key_kind);
+        json_object_set_new(object, "not-before", json_integer(facts->not_before));
+        json_object_set_new(object, "not-after", json_integer(facts->not_after));
+        json_object_set_new(object, "generation", json_integer(r->current.generation));
+    }
+    if (r->attempt.request_id)
+        set_text(object, "request-id", r->attempt.request_id);
+    if (r->error) {
+        set_text(object, "error", r->error);
+        set_text(object, "error-kind", err_kind_name((enum err_kind)r->error_kind));
+        set_text(object, "hint", r->hint);
+        json_object_set_new(object, "hresult", json_integer(r->error_code));
+        json_object_set_new(object, "endpoints", endpoints_of(r));
+    }
+    return object;
+}
+
+static json_t *decisions_of(const struct walk *walk)
+{
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < walk->n_lines; i++) {
+        json_t *one = json_object();
+
+        set_text(one, "name", walk->lines[i].name);
+        set_text(one, "reason", walk->lines[i].reason);
+        json_array_append_new(array, one);
+    }
+    return array;
+}
+
+static json_t *policies_of(const struct walk *walk)
+{
+    json_t *array = json_array();
+
+    for (size_t i = 0; i < walk->groups.n; i++) {
+        const struct group *group = &walk->groups.items[i];
+        json_t *one = json_object();
+
+        set_text(one, "policy-id", group->policy.id);
+        json_object_set_new(one, "templates", json_integer((json_int_t)group->policy.n_templates));
+        json_object_set_new(one, "skipped", texts(&group->policy.skipped));
+        json_object_set_new(one, "notes", texts(&group->notes));
+        set_text(one, "error", group->failure ? err_text(group->failure) : NULL);
+        set_text(one, "hint", group->failure ? err_hint_text(group->failure) : NULL);
+        json_array_append_new(array, one);
+    }
+    return array;
+}
+
+void status_print_json(const struct agent *agent, const struct walk *walk)
+{
+    json_t *object = json_object(), *enrollments = json_array();
+    CLEANUP(mem_freep) char *text = NULL;
+
+    for (size_t i = 0; i < agent->records.n; i++)
+        json_array_append_new(enrollments, enrollment_of(agent->records.items[i]));
+    json_object_set_new(object, "enrollments", enrollments);
+    json_object_set_new(object, "decisions", decisions_of(walk));
+    json_object_set_new(object, "policies", policies_of(walk));
+    json_object_set_new(object, "problems", texts(&agent->problems));
+    text = json_dumps(object, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    printf("%s\n", text);
+    json_decref(object);
+}

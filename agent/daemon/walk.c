@@ -1,0 +1,461 @@
+#include "agent/daemon/walk.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/evp.h>
+
+#include "agent/daemon/publish.h"
+#include "agent/daemon/run.h"
+#include "policy/decide.h"
+#include "policy/schedule.h"
+#include "protocol/base/printable.h"
+#include "protocol/base/when.h"
+
+/* What one decision needs to be carried out. */
+struct errand {
+    struct agent *agent;
+    struct walk *walk;
+    const struct group *group; /* NULL: its policy server is not configured any more */
+    struct record *record;
+};
+
+static void failed(struct walk *walk, enum err_kind kind)
+{
+    if (!walk->failed)
+        walk->worst = kind;
+    walk->failed = true;
+}
+
+static void add_line(struct walk *walk, struct record *record, const char *name, const char *reason)
+{
+    struct walk_line *line = MEM_APPEND(walk->lines, walk->n_lines);
+
+    *line = (struct walk_line){.record = record, .name = printable_text(name), .reason = printable_text(reason)};
+}
+
+/* --- one attempt --- */
+
+static const struct settings_certificate *section_of(const struct agent *agent, const struct record *record)
+{
+    for (size_t i = 0; i < agent->settings.n_certificates && record->certificate; i++)
+        if (strcmp(agent->settings.certificates[i].name, record->certificate) == 0)
+            return &agent->settings.certificates[i];
+    return NULL;
+}
+
+static void copy_names(const struct settings_certificate *section, struct job_names *out)
+{
+    out->subject = mem_strdup_opt(section->subject);
+    strlist_copy(&out->dns, &section->dns);
+    strlist_copy(&out->ip, &section->ip);
+    strlist_copy(&out->uri, &section->uri);
+    strlist_copy(&out->email, &section->email);
+    strlist_copy(&out->upn, &section->upn);
+}
+
+/* The pair that a renewal signs with: the current one, or, once the new pair has taken its place, the one before. */
+static const struct job_pair *old_pair(const struct record *record)
+{
+    bool installed = record->attempt.pair.certificate.len &&
+                     bytes_equal(&record->attempt.pair.certificate, &record->current.pair.certificate);
+
+    if (!record->renewal)
+        return NULL;
+    if (!installed)
+        return record_has_certificate(record) ? &record->current.pair : NULL;
+    return record->n_previous ? &record->previous[record->n_previous - 1].pair : NULL;
+}
+
+static void make_job(const struct errand *e, struct job_enroll *job)
+{
+    const struct record *record = e->record;
+    const struct settings_certificate *section = section_of(e->agent, record);
+    const struct settings_server *account = group_account(e->group);
+    const struct job_pair *old = old_pair(record);
+
+    job->name = mem_strdup(record->id);
+    group_job_server(e->group, account, &job->server);
+    agent_place(e->agent, &job->place);
+    template_copy(&job->template, &record->wanted[0]);
+    for (size_t i = 0; i < record->n_cas; i++)
+        policy_ca_copy(MEM_APPEND(job->cas, job->n_cas), &record->cas[i]);
+    if (section)
+        copy_names(section, &job->names);
+    if (old)
+        job_pair_copy(&job->old, old);
+    job->same_key = old && e->agent->options->same_key;
+    job->file_key = section && section->file_key;
+    job->password_fallback = account->password_fallback;
+    job_attempt_copy(&job->attempt, &record->attempt);
+}
+
+/* A request that the CA has refused is never repeated; its key is of no use any more. Everything else may go on. */
+static void after_failure(struct errand *e, const struct err *why)
+{
+    if (err_kind(why) != ERR_DENIED)
+        return;
+    record_count_request(e->record, e->agent->now);
+    record_drop_attempt(e->record);
+    e->agent->sweep = true;
+}
+
+static void take_failure(struct errand *e, const struct err *why, const struct job_endpoint *endpoints,
+    size_t n_endpoints, struct err **errp)
+{
+    record_set_failure(e->record, e->agent->now, why, endpoints, n_endpoints);
+    after_failure(e, why);
+    failed(e->walk, err_kind(why));
+    (void)agent_save_record(e->agent, e->record, errp);
+}
+
+static void take_success(struct errand *e, const struct job_enrolled *result, struct err **errp)
+{
+    struct record *record = e->record;
+
+    record_clear_failure(record);
+    if (result->pending) {
+        record->state = RECORD_PENDING;
+        record_note(record, e->agent->now, "pending, request %s", record->attempt.request_id);
+    } else {
+        record->state = RECORD_INSTALLED;
+        record_note(record, e->agent->now, "%s, serial %s", record->renewal ? "renewed" : "enrolled",
+            record->current.facts.serial);
+        record_drop_attempt(record);
+    }
+    (void)agent_save_record(e->agent, record, errp);
+}
+
+static void job_enroll_clearp(struct job_enroll *job)
+{
+    job_enroll_clear(job);
+}
+
+/* Goes on with the attempt on record, from wherever it is. -1 only where records cannot be written. */
+static int go_on(struct errand *e, struct err **errp)
+{
+    CLEANUP(job_enroll_clearp) struct job_enroll job = {0};
+    CLEANUP(run_outcome_clear) struct run_outcome outcome = {0};
+    CLEANUP(err_freep) struct err *why = NULL;
+    struct record *record = e->record;
+    bool polls = record->attempt.pending;
+
+    if (record->attempt.pair.certificate.len && run_install(e->agent, record, errp) < 0)
+        return -1;
+    make_job(e, &job);
+    if (run_job(e->agent, polls ? JOB_POLL : JOB_ENROLL, &job, record->id, record, &outcome, &why) == 0)
+        take_success(e, &outcome.event.enrolled, errp);
+    else
+        take_failure(e, why, outcome.event.endpoints, outcome.event.n_endpoints, errp);
+    return errp && *errp ? -1 : 0;
+}
+
+static bool issued_by(const struct record *record, const struct policy_ca *ca)
+{
+    CLEANUP(mem_freep) char *name = ca->name ? mem_printf("CN=%s", ca->name) : NULL;
+
+    return name && record->current.facts.issuer && strstr(record->current.facts.issuer, name);
+}
+
+/* The CAs that may be asked; for a renewal the one that issued the old certificate goes first. */
+static void choose_cas(struct record *record, const struct policy *policy, const struct template *t)
+{
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < t->n_cas; i++) {
+            const struct policy_ca *ca = &policy->cas[t->cas[i]];
+
+            if ((ca->enroll_permission || record->renewal) && (pass == 0) == issued_by(record, ca))
+                policy_ca_copy(MEM_APPEND(record->cas, record->n_cas), ca);
+        }
+    }
+}
+
+static int begin(struct errand *e, const struct template *t, bool renewal, struct err **errp)
+{
+    struct record *record = e->record;
+
+    record_drop_attempt(record);
+    record->renewal = renewal;
+    record->attempt_started = e->agent->now;
+    record->state = RECORD_WORKING;
+    template_copy(MEM_APPEND(record->wanted, record->n_wanted), t);
+    record->wanted[0].n_cas = 0; /* they are indices into the policy; the CAs themselves follow */
+    choose_cas(record, &e->group->policy, t);
+    if (agent_save_record(e->agent, record, errp) < 0)
+        return -1;
+    return go_on(e, errp);
+}
+
+/* --- who it is --- */
+
+/* A name of our own for what a server calls @oid. Returns owned. */
+static char *local_id(const char *server, const char *oid)
+{
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    CLEANUP(mem_freep) char *hex = NULL;
+
+    if (EVP_Digest(oid, strlen(oid), digest, NULL, EVP_sha256(), NULL) != 1)
+        abort();
+    hex = bytes_to_hex(digest, 4);
+    return mem_printf("%s-%s", server, hex);
+}
+
+static struct record *record_for(struct agent *agent, const struct group *group, const struct decision *d)
+{
+    const struct settings_server *automatic = group_autoenroll(group);
+    CLEANUP(mem_freep)
+    char *id = d->held   ? mem_strdup(d->held->name)
+               : d->wish ? mem_strdup(d->wish->name)
+                         : local_id(automatic->name, d->template->oid);
+    struct record *record = record_find(&agent->records, id);
+
+    if (record)
+        return record;
+    record = record_add(&agent->records, id);
+    record->certificate = d->wish ? mem_strdup(d->wish->name) : NULL;
+    record->server = mem_strdup(d->wish ? group_account(group)->name : automatic->name);
+    record->template_oid = mem_strdup(d->template->oid);
+    record->template_name = mem_strdup(d->template->name);
+    return record;
+}
+
+/* --- one policy --- */
+
+static bool is_asked_again(const struct agent *agent, const struct record *record)
+{
+    const char *renew = agent->options->renew;
+
+    return renew && (strcmp(renew, "all") == 0 || strcmp(renew, record->id) == 0);
+}
+
+static struct held_cert held_of(const struct agent *agent, const struct record *r)
+{
+    const struct job_facts *facts = &r->current.facts;
+
+    return (struct held_cert){.name = r->id,
+        .certificate = r->certificate,
+        .template_oid = r->template_oid,
+        .template_name = r->template_name,
+        .template_major = facts->template_major.set ? facts->template_major : r->template_major,
+        .installed = record_has_certificate(r),
+        .not_before = facts->not_before,
+        .not_after = facts->not_after,
+        .under_way = record_is_under_way(r) && !r->attempt.pending,
+        .pending = r->attempt.pending,
+        .again = is_asked_again(agent, r),
+        .requests_today = record_requests_today(r, agent->now)};
+}
+
+static int carry_out(struct errand *e, const struct decision *d, struct err **errp)
+{
+    CLEANUP(mem_freep) char *reason = printable_text(d->reason);
+
+    switch (d->action) {
+    case DECIDE_LEAVE:
+    case DECIDE_SKIP:
+        if (d->held)
+            e->record = record_find(&e->agent->records, d->held->name);
+        add_line(e->walk, e->record, e->record ? e->record->id : d->wish ? d->wish->name : d->template->name, reason);
+        if (d->action == DECIDE_SKIP && d->wish && !e->record)
+            failed(e->walk, ERR_POLICY);
+        return 0;
+    case DECIDE_ENROLL:
+    case DECIDE_RENEW:
+    case DECIDE_POLL:
+    case DECIDE_RESUME:
+        break;
+    }
+    e->record = record_for(e->agent, e->group, d);
+    add_line(e->walk, e->record, e->record->id, reason);
+    if (!e->agent->options->json)
+        printf("%s: %s: %s\n", e->record->id, decide_action_name(d->action), reason);
+    if (d->action == DECIDE_POLL || d->action == DECIDE_RESUME)
+        return go_on(e, errp);
+    return begin(e, d->template, d->action == DECIDE_RENEW, errp);
+}
+
+static void gather_wishes(const struct agent *agent, const struct group *group, struct decide_wish **out, size_t *n)
+{
+    for (size_t i = 0; i < agent->settings.n_certificates; i++) {
+        const struct settings_certificate *c = &agent->settings.certificates[i];
+
+        if (group_has_server(group, c->policy_server))
+            *MEM_APPEND(*out, *n) = (struct decide_wish){.name = c->name,
+                .template_name = c->template_name,
+                .has_names = c->subject || c->dns.n || c->ip.n || c->uri.n || c->email.n || c->upn.n,
+                .file_key = c->file_key};
+    }
+}
+
+static void gather_held(const struct agent *agent, const struct group *group, struct held_cert **out, size_t *n)
+{
+    for (size_t i = 0; i < agent->records.n; i++)
+        if (group_has_server(group, agent->records.items[i]->server))
+            *MEM_APPEND(*out, *n) = held_of(agent, agent->records.items[i]);
+}
+
+static int walk_group(struct agent *agent, struct walk *walk, struct group *group, struct err **errp)
+{
+    CLEANUP(mem_freep) struct decide_wish *wishes = NULL;
+    CLEANUP(mem_freep) struct held_cert *held = NULL;
+    CLEANUP(decision_list_clear) struct decision_list decisions = {0};
+    struct inventory inventory = {0};
+    struct decide_question question = {
+        .policy = &group->policy, .inventory = &inventory, .autoenroll = group_autoenroll(group), .now = agent->now};
+
+    group_refresh(agent, group);
+    if (!group->has_policy) {
+        failed(walk, err_kind(group->failure));
+        return 0;
+    }
+    gather_wishes(agent, group, &wishes, &question.n_wishes);
+    gather_held(agent, group, &held, &inventory.n);
+    inventory.items = held;
+    question.wishes = wishes;
+    question.templates = question.autoenroll ? &group_autoenroll(group)->templates : NULL;
+    decisions = decide(&question);
+    for (size_t i = 0; i < decisions.n; i++) {
+        struct errand e = {.agent = agent, .walk = walk, .group = group};
+
+        if (carry_out(&e, &decisions.items[i], errp) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* --- old pairs --- */
+
+/* An old pair goes when its grace time is over, unless a clock that was set back says so. */
+static bool is_retired(const struct agent *agent, const struct record_pair *pair)
+{
+    return !agent->clock_is_back && pair->retire_after <= agent->now;
+}
+
+static void job_retire_clearp(struct job_retire *job)
+{
+    job_retire_clear(job);
+}
+
+static void gather_pairs(const struct agent *agent, struct job_retire *job)
+{
+    for (size_t i = 0; i < agent->records.n; i++) {
+        const struct record *r = agent->records.items[i];
+
+        if (record_has_certificate(r))
+            bytes_copy(MEM_APPEND(job->known, job->n_known), &r->current.pair.key_id);
+        if (record_is_under_way(r))
+            bytes_copy(MEM_APPEND(job->known, job->n_known), &r->attempt.key_id);
+        for (size_t k = 0; k < r->n_previous; k++) {
+            if (is_retired(agent, &r->previous[k]))
+                job_pair_copy(MEM_APPEND(job->pairs, job->n_pairs), &r->previous[k].pair);
+            else
+                bytes_copy(MEM_APPEND(job->known, job->n_known), &r->previous[k].pair.key_id);
+        }
+    }
+}
+
+static int forget_retired(struct agent *agent, struct record *record, struct err **errp)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < record->n_previous; i++) {
+        struct record_pair *pair = &record->previous[i];
+
+        if (!is_retired(agent, pair)) {
+            record->previous[kept++] = *pair;
+            continue;
+        }
+        if (publish_remove(agent->paths.certs, record->id, pair->generation, errp) < 0)
+            return -1;
+        record_note(record, agent->now, "retired the pair with serial %s", pair->facts.serial);
+        job_pair_clear(&pair->pair);
+        job_facts_clear(&pair->facts);
+    }
+    if (kept == record->n_previous)
+        return 0;
+    record->n_previous = kept;
+    return agent_save_record(agent, record, errp);
+}
+
+/* The token first, then the record: a pair without its key is named by its record until both are gone. */
+static int retire_old(struct agent *agent, struct walk *walk, struct err **errp)
+{
+    CLEANUP(job_retire_clearp) struct job_retire job = {0};
+    CLEANUP(run_outcome_clear) struct run_outcome outcome = {0};
+    CLEANUP(err_freep) struct err *why = NULL;
+
+    gather_pairs(agent, &job);
+    /* A record that could not be read names keys that only it knows. */
+    job.sweep = agent->sweep && !agent->problems.n;
+    if (!job.n_pairs && !job.sweep)
+        return 0;
+    agent_place(agent, &job.place);
+    if (run_job(agent, JOB_RETIRE, &job, "token", NULL, &outcome, &why) < 0) {
+        err_wrap(&why, "removing old pairs");
+        err_print("autoenrolld", why);
+        failed(walk, err_kind(why));
+        return 0;
+    }
+    agent->sweep = false;
+    for (size_t i = 0; i < agent->records.n; i++)
+        if (forget_retired(agent, agent->records.items[i], errp) < 0)
+            return -1;
+    return 0;
+}
+
+/* --- the walk --- */
+
+static const struct group *group_of(const struct walk *walk, const struct record *record)
+{
+    for (size_t i = 0; i < walk->groups.n; i++)
+        if (group_has_server(&walk->groups.items[i], record->server))
+            return &walk->groups.items[i];
+    return NULL;
+}
+
+/* What was signed or answered goes on without asking the policy again: it is about what was asked for then. */
+static int resume_all(struct agent *agent, struct walk *walk, struct err **errp)
+{
+    for (size_t i = 0; i < agent->records.n; i++) {
+        struct errand e = {.agent = agent, .walk = walk, .record = agent->records.items[i]};
+
+        e.group = group_of(walk, e.record);
+        if (!e.group || !e.record->n_wanted || !record_is_under_way(e.record) || e.record->attempt.pending)
+            continue;
+        if (record_requests_today(e.record, agent->now) >= SCHEDULE_REQUESTS_PER_DAY &&
+            !is_asked_again(agent, e.record))
+            continue;
+        if (!agent->options->json)
+            printf("%s: going on where it was interrupted\n", e.record->id);
+        if (go_on(&e, errp) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int walk_once(struct agent *agent, struct walk *walk, struct err **errp)
+{
+    *walk = (struct walk){0};
+    group_list_make(&agent->settings, &walk->groups);
+    if (resume_all(agent, walk, errp) < 0)
+        return -1;
+    for (size_t i = 0; i < walk->groups.n; i++)
+        if (walk_group(agent, walk, &walk->groups.items[i], errp) < 0)
+            return -1;
+    if (retire_old(agent, walk, errp) < 0)
+        return -1;
+    agent->instance.clean = !agent->sweep;
+    return agent_save_instance(agent, errp);
+}
+
+void walk_clear(struct walk *walk)
+{
+    for (size_t i = 0; i < walk->n_lines; i++) {
+        free(walk->lines[i].name);
+        free(walk->lines[i].reason);
+    }
+    free(walk->lines);
+    group_list_clear(&walk->groups);
+    *walk = (struct walk){0};
+}
