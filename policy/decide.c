@@ -60,13 +60,15 @@ static bool unknown_schema(const struct weighing *w)
     return w->template->schema < 1 || w->template->schema > 4;
 }
 
+/* A CA that may be asked, with an address that takes what we ask, 6.10 steps 1 and 2. */
 static bool no_ca(const struct weighing *w)
 {
     for (size_t i = 0; i < w->template->n_cas; i++) {
         const struct policy_ca *ca = &w->question->policy->cas[w->template->cas[i]];
 
-        if (ca->enroll_permission && ca->n_uris)
-            return false;
+        for (size_t j = 0; j < ca->n_uris && ca->enroll_permission; j++)
+            if (w->renewal || (!ca->uris[j].renewal_only && ca->uris[j].auth != POLICY_AUTH_ANONYMOUS))
+                return false;
     }
     return true;
 }
@@ -113,21 +115,46 @@ static bool wants_signatures(const struct weighing *w)
     return w->template->ra_signatures > 0 && !waived;
 }
 
+/* The kinds of key that we make, by algorithm, each with the longest that there is. */
+static const struct {
+    const char *oid;
+    uint32_t longest; /* bits */
+} known_keys[] = {
+    {"1.2.840.113549.1.1.1", 4096}, /* RSA */
+    {"1.2.840.10045.2.1", 521},     /* a curve by its length */
+    {"1.2.840.10045.3.1.7", 256},
+    {"1.3.132.0.34", 384},
+    {"1.3.132.0.35", 521},
+};
+
+/* Only providers of DSA and Diffie-Hellman are named: where no algorithm is, they say which is meant, 5.5. */
+static bool only_dss(const struct strlist *providers)
+{
+    for (size_t i = 0; i < providers->n; i++)
+        if (!strstr(providers->items[i], "DSS") && !strstr(providers->items[i], " DH "))
+            return false;
+    return providers->n > 0;
+}
+
+/* 0: one that we cannot make */
+static uint32_t longest_key(const struct template *t)
+{
+    if (!t->key_algorithm)
+        return only_dss(&t->providers) ? 0 : known_keys[0].longest;
+    for (size_t i = 0; i < ARRAY_SIZE(known_keys); i++)
+        if (strcmp(t->key_algorithm, known_keys[i].oid) == 0)
+            return known_keys[i].longest;
+    return 0;
+}
+
 static bool unknown_key(const struct weighing *w)
 {
-    static const char *const known[] = {
-        "1.2.840.113549.1.1.1", "1.2.840.10045.2.1", "1.2.840.10045.3.1.7", "1.3.132.0.34", "1.3.132.0.35"};
-    const char *algorithm = w->template->key_algorithm;
-
-    for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-        if (!algorithm || strcmp(algorithm, known[i]) == 0)
-            return false;
-    return true;
+    return longest_key(w->template) == 0;
 }
 
 static bool key_too_long(const struct weighing *w)
 {
-    return w->template->key_length > 4096;
+    return w->template->key_length > longest_key(w->template);
 }
 
 static bool file_not_allowed(const struct weighing *w)
@@ -148,14 +175,14 @@ static const struct rule {
     {wants_a_person,
         "it wants a person to interact, and nobody is here; its administrator can switch that off"}, /* 6 */
     {lacks_names, "it wants the subject in the request: write a [certificate] section with template, subject and "
-                  "dns"},                                                                                /* 7 */
-    {wants_archival, "it wants the private key archived, and our keys never leave the token"},           /* 8 */
-    {wants_strong_protection, "it wants a person to unlock the key, and nobody is here"},                /* 8 */
-    {wants_attestation, "it requires key attestation, which this agent cannot give"},                    /* 8 */
-    {wants_hello, "it wants a Windows Hello key"},                                                       /* 8 */
-    {wants_signatures, "it wants the signature of a registration authority, and none is configured"},    /* 9 */
-    {unknown_key, "it wants a kind of key that we cannot make; RSA and P-256, P-384, P-521 can be had"}, /* 10 */
-    {key_too_long, "it wants a longer key than the 4096 bits that we can make"},                         /* 10 */
+                  "dns"},                                                                                 /* 7 */
+    {wants_archival, "it wants the private key archived, and our keys never leave the token"},            /* 8 */
+    {wants_strong_protection, "it wants a person to unlock the key, and nobody is here"},                 /* 8 */
+    {wants_attestation, "it requires key attestation, which this agent cannot give"},                     /* 8 */
+    {wants_hello, "it wants a Windows Hello key"},                                                        /* 8 */
+    {wants_signatures, "it wants the signature of a registration authority, and none is configured"},     /* 9 */
+    {unknown_key, "it wants a kind of key that we cannot make; RSA and P-256, P-384, P-521 can be had"},  /* 10 */
+    {key_too_long, "it wants a longer key than there is of its kind: RSA up to 4096 bits, EC up to 521"}, /* 10 */
     {file_not_allowed, "key = file is configured, and it does not allow keys to be exported; use key = token"},
 };
 
@@ -182,25 +209,39 @@ static const struct held_cert *find_held(const struct inventory *inventory, cons
     return NULL;
 }
 
-static bool has_wish_for(const struct decide_question *q, const struct template *t)
+static const struct decide_wish *wish_for(const struct decide_question *q, const struct template *t)
 {
     for (size_t i = 0; i < q->n_wishes; i++)
         if (strcmp(q->wishes[i].template_name, t->name) == 0)
-            return true;
-    return false;
+            return &q->wishes[i];
+    return NULL;
 }
 
-/* The template that replaces @t and can be served itself, 6.4 row 11; direct entries only. */
+/* The configuration takes it without a section. */
+static bool is_taken(const struct decide_question *q, const struct template *t)
+{
+    return q->autoenroll && (!q->templates || !q->templates->n || strlist_has(q->templates, t->name));
+}
+
+/* The template that replaces @t and is served itself, 6.4 row 11; direct entries only. */
 static const struct template *successor(const struct decide_question *q, const struct template *t)
 {
     for (size_t i = 0; i < q->policy->n_templates; i++) {
         const struct template *other = &q->policy->templates[i];
-        const struct weighing w = {.question = q, .template = other};
+        const struct weighing w = {.question = q, .template = other, .wish = wish_for(q, other)};
 
-        if (other != t && strlist_has(&other->superseded, t->name) && !refused(&w))
+        if (other != t && strlist_has(&other->superseded, t->name) && (w.wish || is_taken(q, other)) && !refused(&w))
             return other;
     }
     return NULL;
+}
+
+/* Only a certificate of the same template can be renewed [MS-WCCE 3.2.2.6.2.1.2.3]. */
+static bool is_of(const struct held_cert *held, const struct template *t)
+{
+    if (held->template_oid)
+        return strcmp(held->template_oid, t->oid) == 0;
+    return held->template_name && strcmp(held->template_name, t->name) == 0;
 }
 
 static bool valid_at(const struct held_cert *held, int64_t now)
@@ -273,6 +314,10 @@ static struct verdict weigh(const struct weighing *w)
         return say(DECIDE_SKIP, mem_strdup(why));
     if (w->renewal)
         return weigh_valid(w);
+    if (valid_at(w->held, w->question->now))
+        return limited(w, DECIDE_ENROLL,
+            mem_printf(
+                "section [certificate \"%s\"] names another template now", w->wish ? w->wish->name : w->held->name));
     if (w->held && w->held->installed) /* row g: an expired certificate cannot sign a renewal */
         return limited(w, DECIDE_ENROLL, mem_strdup("its certificate has expired"));
     return limited(w, DECIDE_ENROLL, /* row b */
@@ -303,18 +348,24 @@ static void decide_wish(const struct decide_question *q, const struct decide_wis
                 say(DECIDE_SKIP, mem_printf("the policy has no template '%s' for this account", wish->template_name)));
         return;
     }
-    w.renewal = valid_at(w.held, q->now);
+    w.renewal = valid_at(w.held, q->now) && is_of(w.held, w.template);
     add(list, &w, weigh(&w));
 }
 
 static void decide_template(const struct decide_question *q, const struct template *t, struct decision_list *list)
 {
     struct weighing w = {.question = q, .template = t, .held = find_held(q->inventory, NULL, t->oid)};
+    const struct decide_wish *wish = wish_for(q, t);
 
     w.renewal = valid_at(w.held, q->now);
-    if (has_wish_for(q, t) && !w.held)
+    if (wish && !w.held)
         return; /* the section speaks for it */
-    if (w.held || (q->autoenroll && (!q->templates || !q->templates->n || strlist_has(q->templates, t->name))))
+    if (wish && !w.held->pending && !w.held->under_way)
+        add(list, &w,
+            say(DECIDE_LEAVE, mem_printf("section [certificate \"%s\"] asks for its template now; this one "
+                                         "is kept and not renewed",
+                                  wish->name)));
+    else if (w.held || is_taken(q, t))
         add(list, &w, weigh(&w));
     else if (q->autoenroll)
         add(list, &w, say(DECIDE_SKIP, mem_strdup("it is not among the configured templates")));
