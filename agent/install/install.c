@@ -122,9 +122,10 @@ static int check_chain(struct check *c, struct err **errp)
     const struct install_question *q = c->q;
     CLEANUP(strlist_clear) struct strlist names = {0};
     CLEANUP(mem_freep) char *joined = NULL;
+    int64_t when = q->now < c->leaf->not_before ? c->leaf->not_before : q->now; /* our clock may be a little behind */
 
     if (cert_chain_verify(
-            c->leaf, &c->candidates, q->anchors, q->now, CERT_CHAIN_PARTIAL | CERT_CHAIN_STRONG, &c->chain, errp) < 0) {
+            c->leaf, &c->candidates, q->anchors, when, CERT_CHAIN_PARTIAL | CERT_CHAIN_STRONG, &c->chain, errp) < 0) {
         err_wrap(errp, "the chain of the certificate, issued by '%s'", c->leaf->issuer);
         return err_hint(errp, "the certificate must lead to a CA in the file named by ca-file; if that root is the "
                               "right one, add it there, else the answer comes from somebody else's CA");
@@ -235,7 +236,7 @@ static int check_dates(struct check *c, struct err **errp)
 
 /* In this order, so that the first complaint is the most telling one. */
 static int (*const checks[])(struct check *, struct err **) = {
-    check_no_ca, check_strength, check_key, check_chain, check_response, check_ekus, check_template, check_dates};
+    check_no_ca, check_strength, check_key, check_dates, check_chain, check_response, check_ekus, check_template};
 
 /* The chain for a server to present: the issuer, and what is above it but for a self-signed anchor. */
 static int write_chain(const struct cert_list *chain, struct bytes *pem, struct err **errp)

@@ -15,7 +15,8 @@ static int read_all(int fd, struct bytes *out, struct err **errp)
     int r = 0;
 
     while (r == 0 && (n = read(fd, buffer, sizeof(buffer))) > 0)
-        r = bytes_append(out, buffer, (size_t)n, errp);
+        if (bytes_append(out, buffer, (size_t)n, NULL) < 0)
+            r = err_set(errp, ERR_AUTH, "it is longer than %d bytes", VAULT_MAX_SECRET);
     explicit_bzero(buffer, sizeof(buffer));
     return n < 0 ? err_set(errp, ERR_AUTH, "reading it: %m") : r;
 }

@@ -1,4 +1,5 @@
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "agent/key/key_token.h"
 #include "agent/key/token_softhsm.h"
@@ -525,4 +526,132 @@ TEST(wrong_password_is_told_as_such_and_shown_once)
     assert_contains(err_hint_text(s.run.failure), "user name and password");
     assert_null(strstr(err_text(s.run.failure), "staple"));
     assert_null(strstr(bytes_text(&s.run.progress), "staple"));
+}
+
+/*
+ * The renewal request as it left, taken apart by openssl alone. The new key's signer is named by its key identifier and
+ * has no certificate: it is given one, made of nothing but that public key.
+ */
+static void openssl_reads_renewal(const char *template)
+{
+    CLEANUP(scene_clear) struct scene s = {0};
+    CLEANUP(bytes_clear) struct bytes text = {0};
+    CLEANUP(bytes_clear) struct bytes enclosed = {0};
+    CLEANUP(bytes_clear) struct bytes old = {0};
+    CLEANUP(mem_freep) char *request = NULL;
+    CLEANUP(mem_freep) char *certificate = NULL;
+    const char *dir;
+
+    scene_start(&s, NULL);
+    dir = s.worker->dir;
+    fetch(&s, &s.username);
+    enroll(&s, template, false);
+    assert_enrolled(&s);
+    bytes_copy(&old, &s.pair.certificate);
+    fetch(&s, &s.certificate);
+    enroll(&s, template, true);
+    assert_enrolled(&s);
+    request = mem_printf("%s/request.der", dir);
+    testing_write(request, s.run.attempt.request.data, s.run.attempt.request.len);
+    certificate = mem_printf("%s/new.der", dir);
+    testing_write(certificate, s.pair.certificate.data, s.pair.certificate.len);
+
+    assert_int_equal(testing_shell(&text, "openssl cms -cmsout -print -noout -inform DER -in '%s'", request), 0);
+    assert_contains(bytes_text(&text), "eContentType: id-cct-PKIData (1.3.6.1.5.5.7.12.2)");
+    assert_contains(bytes_text(&text), "d.subjectKeyIdentifier");
+    assert_contains(bytes_text(&text), "d.issuerAndSerialNumber");
+    assert_int_equal(testing_shell(NULL,
+                         "test $(openssl cms -cmsout -print -noout -inform DER -in '%s' | "
+                         "grep -c 'signatureAlgorithm:') -eq 2",
+                         request),
+        0);
+    assert_int_equal(
+        testing_shell(NULL,
+            "cd '%s' && openssl x509 -inform DER -in new.der -noout -pubkey >new.pub && "
+            "openssl ecparam -name prime256v1 -genkey -noout -out any.key && "
+            "printf 'subjectKeyIdentifier = hash\\n' >ski.cnf && "
+            "openssl x509 -new -force_pubkey new.pub -subj /CN=new -key any.key -extfile ski.cnf -out stand-in.pem",
+            dir),
+        0);
+    assert_int_equal(testing_shell(NULL,
+                         "cd '%s' && openssl cms -verify -inform DER -in request.der -certfile stand-in.pem "
+                         "-noverify -binary -out content.der -certsout enclosed.pem 2>/dev/null",
+                         dir),
+        0);
+    assert_int_equal(testing_shell(&enclosed, "openssl x509 -in '%s/enclosed.pem' -outform DER", dir), 0);
+    assert_true(bytes_equal(&enclosed, &old));
+    assert_int_not_equal(
+        testing_shell(NULL, /* and it does tell when a signature is wrong */
+            "cd '%s' && head -c -1 request.der >wrong.der && printf x >>wrong.der && openssl cms -verify "
+            "-inform DER -in wrong.der -certfile stand-in.pem -noverify -binary -out /dev/null "
+            "2>/dev/null",
+            dir),
+        0);
+}
+
+TEST(renewal_request_with_ec_is_verified_by_openssl)
+{
+    openssl_reads_renewal("DeviceEC");
+}
+
+TEST(renewal_request_with_rsa_is_verified_by_openssl)
+{
+    openssl_reads_renewal("Workstation");
+}
+
+TEST(renewal_by_a_revoked_certificate_is_refused_and_told)
+{
+    CLEANUP(scene_clear) struct scene s = {0};
+    CLEANUP(mem_freep) char *serial = NULL;
+
+    scene_start(&s, NULL);
+    fetch(&s, &s.username);
+    enroll(&s, "DeviceEC", false);
+    assert_enrolled(&s);
+    serial = mem_strdup(s.run.attempt.facts.serial);
+    fetch(&s, &s.certificate);
+    assert_int_equal(server_fixture_run(s.server, NULL, "revoke", "%s", serial), 0);
+    enroll(&s, "DeviceEC", true);
+    assert_false(s.run.done);
+    assert_non_null(err_hint_text(s.run.failure));
+    assert_true(err_kind(s.run.failure) == ERR_AUTH || err_kind(s.run.failure) == ERR_DENIED);
+    assert_int_equal(server_fixture_number(s.server, "SELECT count(*) FROM certificates"), 1);
+}
+
+/* key = file: only where the template allows a key outside the token, and then the token stays empty. */
+TEST(key_file_needs_a_template_that_allows_it)
+{
+    CLEANUP(scene_clear) struct scene s = {.server = server_fixture_new(NULL)};
+    struct job_enroll job;
+
+    server_fixture_set(s.server, "template \"DeviceEC\"", "PrivateKeyFlags", "0x4040010");
+    scene_start(&s, NULL);
+    fetch(&s, &s.username);
+    for (int allowed = 0; allowed < 2; allowed++) {
+        make_job(&s, allowed ? "DeviceEC" : "Workstation", false, &job);
+        job.file_key = true;
+        worker_run_clear(&s.run);
+        worker_fixture_run(s.worker, JOB_ENROLL, &job, WORKER_RUN_THROUGH, &s.run);
+        job_enroll_clear(&job);
+        assert_int_equal(s.run.done, allowed);
+        if (!allowed) {
+            assert_int_equal(err_kind(s.run.failure), ERR_POLICY);
+            assert_contains(err_hint_text(s.run.failure), "key = token");
+        }
+    }
+    assert_enrolled(&s);
+    assert_non_null(s.pair.key_file);
+    assert_int_equal(testing_shell(NULL, "openssl pkey -in '%s' -noout && test \"$(stat -c %%a '%s')\" = 600",
+                         s.pair.key_file, s.pair.key_file),
+        0);
+    fetch(&s, &s.certificate); /* it authenticates and renews like one in the token */
+    make_job(&s, "DeviceEC", true, &job);
+    job.file_key = true;
+    worker_run_clear(&s.run);
+    worker_fixture_run(s.worker, JOB_ENROLL, &job, WORKER_RUN_THROUGH, &s.run);
+    assert_string_not_equal(s.run.attempt.pair.key_file, job.old.key_file);
+    job_enroll_clear(&job);
+    assert_enrolled(&s);
+    assert_int_equal(access(s.worker->token_dir, F_OK), 0);
+    assert_int_equal(testing_shell(NULL, "test -z \"$(ls '%s')\"", s.worker->token_dir), 0);
 }
