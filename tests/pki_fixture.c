@@ -105,6 +105,63 @@ void pki_csr(EVP_PKEY *key, const char *subject, const struct cert *old, struct 
     assert_ok(csr_build(&spec, key, der, &err) == 0, err);
 }
 
+void pki_put(struct bytes *out, uint8_t tag, const void *content, size_t len)
+{
+    uint8_t header[4] = {tag, 0x82, (uint8_t)(len >> 8), (uint8_t)len};
+
+    if (len < 128) {
+        header[1] = (uint8_t)len;
+        assert_int_equal(bytes_append(out, header, 2, NULL), 0);
+    } else if (len < 256) {
+        header[1] = 0x81;
+        header[2] = (uint8_t)len;
+        assert_int_equal(bytes_append(out, header, 3, NULL), 0);
+    } else {
+        assert_int_equal(bytes_append(out, header, 4, NULL), 0);
+    }
+    assert_int_equal(bytes_append(out, content, len, NULL), 0);
+}
+
+void pki_raw_csr(EVP_PKEY *key, const char *const *attributes, size_t n, bool null_hash, struct bytes *out)
+{
+    static const uint8_t ecdsa[] = {0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02};
+    static const uint8_t sha256[] = {0x30, 0x0b, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01};
+    CLEANUP(bytes_clear) struct bytes all = {0};
+    CLEANUP(bytes_clear) struct bytes info = {0};
+    CLEANUP(bytes_clear) struct bytes body = {0};
+    CLEANUP(pubkey_clear) struct pubkey pubkey = {0};
+    uint8_t signature[1 + 256] = {0};
+    size_t len = sizeof(signature) - 1;
+    unsigned digest_len;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+
+    for (size_t i = 0; i < n; i++) {
+        CLEANUP(bytes_clear) struct bytes one = {0};
+
+        pki_hex(attributes[i], &one);
+        assert_int_equal(bytes_append(&all, one.data, one.len, NULL), 0);
+    }
+    assert_int_equal(pubkey_from_evp(key, &pubkey, NULL), 0);
+    assert_int_equal(bytes_append(&body, "\x02\x01\x00\x30\x00", 5, NULL), 0);
+    assert_int_equal(bytes_append(&body, pubkey.spki.data, pubkey.spki.len, NULL), 0);
+    pki_put(&body, 0xa0, all.data, all.len);
+    pki_put(&info, 0x30, body.data, body.len);
+    if (null_hash) {
+        assert_true(EVP_Digest(info.data, info.len, signature + 1, &digest_len, EVP_sha256(), NULL));
+        len = digest_len;
+    } else {
+        assert_true(EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key) > 0);
+        assert_true(EVP_DigestSign(ctx, signature + 1, &len, info.data, info.len) > 0);
+    }
+    EVP_MD_CTX_free(ctx);
+    if (null_hash)
+        assert_int_equal(bytes_append(&info, sha256, sizeof(sha256), NULL), 0);
+    else
+        assert_int_equal(bytes_append(&info, ecdsa, sizeof(ecdsa), NULL), 0);
+    pki_put(&info, 0x03, signature, len + 1);
+    pki_put(out, 0x30, info.data, info.len);
+}
+
 void pki_write_key(EVP_PKEY *key, const char *path)
 {
     BIO *bio = BIO_new_file(path, "w");

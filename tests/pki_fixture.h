@@ -28,6 +28,14 @@ struct cert *pki_cert(const struct pki_cert_spec *spec); /* returns owned; the t
 /* A request as the agent would make it: subject, template name, client info; renewal of @old unless that is NULL. */
 void pki_csr(EVP_PKEY *key, const char *subject, const struct cert *old, struct bytes *der);
 
+/*
+ * A request with the empty subject and exactly these attributes (DER of each, in hex), signed by the EC key @key with
+ * SHA-256; @null_hash: "signed" by a bare SHA-256.
+ */
+void pki_raw_csr(EVP_PKEY *key, const char *const *attributes, size_t n, bool null_hash, struct bytes *out);
+/* Appends one value of DER, its length in the shortest form. */
+void pki_put(struct bytes *out, uint8_t tag, const void *content, size_t len);
+
 /* Writes the key as PEM, for the openssl command. */
 void pki_write_key(EVP_PKEY *key, const char *path);
 void pki_write_cert(const struct cert *cert, const char *path);

@@ -7,65 +7,6 @@
 #include "tests/pki_fixture.h"
 #include "tests/testing.h"
 
-/* One value of DER, its length in the shortest form. */
-static void put(struct bytes *out, uint8_t tag, const void *content, size_t len)
-{
-    uint8_t header[4] = {tag, 0x82, (uint8_t)(len >> 8), (uint8_t)len};
-
-    if (len < 128) {
-        header[1] = (uint8_t)len;
-        assert_int_equal(bytes_append(out, header, 2, NULL), 0);
-    } else if (len < 256) {
-        header[1] = 0x81;
-        header[2] = (uint8_t)len;
-        assert_int_equal(bytes_append(out, header, 3, NULL), 0);
-    } else {
-        assert_int_equal(bytes_append(out, header, 4, NULL), 0);
-    }
-    assert_int_equal(bytes_append(out, content, len, NULL), 0);
-}
-
-/* A request with exactly these attributes (DER of each, in hex), signed by @key; @null_hash: by a bare SHA-256. */
-static void raw_csr(EVP_PKEY *key, const char *const *attributes, size_t n, bool null_hash, struct bytes *out)
-{
-    static const uint8_t ecdsa[] = {0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02};
-    static const uint8_t sha256[] = {0x30, 0x0b, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01};
-    CLEANUP(bytes_clear) struct bytes all = {0};
-    CLEANUP(bytes_clear) struct bytes info = {0};
-    CLEANUP(bytes_clear) struct bytes body = {0};
-    CLEANUP(pubkey_clear) struct pubkey pubkey = {0};
-    uint8_t signature[1 + 256] = {0};
-    size_t len = sizeof(signature) - 1;
-    unsigned digest_len;
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-
-    for (size_t i = 0; i < n; i++) {
-        CLEANUP(bytes_clear) struct bytes one = {0};
-
-        pki_hex(attributes[i], &one);
-        assert_int_equal(bytes_append(&all, one.data, one.len, NULL), 0);
-    }
-    assert_int_equal(pubkey_from_evp(key, &pubkey, NULL), 0);
-    assert_int_equal(bytes_append(&body, "\x02\x01\x00\x30\x00", 5, NULL), 0);
-    assert_int_equal(bytes_append(&body, pubkey.spki.data, pubkey.spki.len, NULL), 0);
-    put(&body, 0xa0, all.data, all.len);
-    put(&info, 0x30, body.data, body.len);
-    if (null_hash) {
-        assert_true(EVP_Digest(info.data, info.len, signature + 1, &digest_len, EVP_sha256(), NULL));
-        len = digest_len;
-    } else {
-        assert_true(EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key) > 0);
-        assert_true(EVP_DigestSign(ctx, signature + 1, &len, info.data, info.len) > 0);
-    }
-    EVP_MD_CTX_free(ctx);
-    if (null_hash)
-        assert_int_equal(bytes_append(&info, sha256, sizeof(sha256), NULL), 0);
-    else
-        assert_int_equal(bytes_append(&info, ecdsa, sizeof(ecdsa), NULL), 0);
-    put(&info, 0x03, signature, len + 1);
-    put(out, 0x30, info.data, info.len);
-}
-
 static struct csr *parse(const struct bytes *der)
 {
     CLEANUP(err_freep) struct err *err = NULL;
@@ -202,8 +143,8 @@ TEST(csr_reads_both_extension_requests_when_they_agree)
     CLEANUP(csr_freep) struct csr *csr_old = NULL;
     EVP_PKEY *key = pki_key("P-256");
 
-    raw_csr(key, both, 2, false, &der);
-    raw_csr(key, old, 2, false, &der_old);
+    pki_raw_csr(key, both, 2, false, &der);
+    pki_raw_csr(key, old, 2, false, &der_old);
     EVP_PKEY_free(key);
     csr = parse(&der);
     csr_old = parse(&der_old);
@@ -235,7 +176,7 @@ TEST(csr_refuses_what_contradicts_itself)
         CLEANUP(bytes_clear) struct bytes der = {0};
         struct csr *csr = NULL;
 
-        raw_csr(key, cases[i].attributes, 2, false, &der);
+        pki_raw_csr(key, cases[i].attributes, 2, false, &der);
         assert_int_equal(csr_parse(der.data, der.len, &csr, &err), -1);
         assert_contains(err_text(err), cases[i].why);
         assert_int_equal(err_code(err), cases[i].code);
@@ -254,7 +195,7 @@ TEST(csr_null_signature_verifies_only_where_it_is_allowed)
     CLEANUP(err_freep) struct err *wrong = NULL;
     EVP_PKEY *key = pki_key("P-256");
 
-    raw_csr(key, one, 1, true, &der);
+    pki_raw_csr(key, one, 1, true, &der);
     EVP_PKEY_free(key);
     csr = parse(&der);
     assert_true(csr->null_signature);
@@ -316,7 +257,7 @@ TEST(csr_signed_by_another_key_does_not_verify)
     EVP_PKEY *key = pki_key("P-256"), *key2 = pki_key("P-256");
     uint8_t *at;
 
-    raw_csr(key, one, 1, false, &der);
+    pki_raw_csr(key, one, 1, false, &der);
     assert_int_equal(pubkey_from_evp(key, &pubkey, NULL), 0);
     assert_int_equal(pubkey_from_evp(key2, &other, NULL), 0);
     EVP_PKEY_free(key);

@@ -1,6 +1,7 @@
 #include "protocol/pki/payload.h"
 
 #include <openssl/asn1.h>
+#include <openssl/cms.h>
 
 #include "protocol/pki/hresult.h"
 #include "protocol/pki/oid.h"
@@ -311,76 +312,161 @@ TEST(payload_renewal_that_the_old_key_has_not_signed_is_refused)
 
 TEST(payload_without_a_signer_is_refused)
 {
+    static const char data_type[] = "\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
+    static const char signed_type[] = "\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02";
     CLEANUP(free_scene) struct scene scene = {0};
     CLEANUP(bytes_clear) struct bytes octets = {0};
-    CLEANUP(bytes_clear) struct bytes der = {0};
-    uint8_t header[8], *at = header;
-    size_t len;
+    CLEANUP(bytes_clear) struct bytes content = {0};
+    CLEANUP(bytes_clear) struct bytes data = {0};
 
-    /* ContentInfo { signedData, SignedData { 1, {}, { data, [0] csr }, {} } }, its lengths filled in from the inside */
+    /* ContentInfo { signedData, SignedData { 1, {}, { data, [0] csr }, {} } }, from the inside out */
     make_scene(&scene, "P-256", "P-256", false);
-    assert_int_equal(msext_octets_write(scene.csr.data, scene.csr.len, &octets, NULL), 0);
-    for (int level = 0; level < 5; level++) {
-        static const struct {
-            const char *before, *after;
-            size_t n_before, n_after;
-            int tag, class;
-        } levels[] = {{"", "", 0, 0, 0, V_ASN1_CONTEXT_SPECIFIC},
-            {"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01", "", 11, 0, V_ASN1_SEQUENCE, 0},
-            {"\x02\x01\x01\x31\x00", "\x31\x00", 5, 2, V_ASN1_SEQUENCE, 0}, {"", "", 0, 0, 0, V_ASN1_CONTEXT_SPECIFIC},
-            {"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02", "", 11, 0, V_ASN1_SEQUENCE, 0}};
-        CLEANUP(bytes_clear) struct bytes wrapped = {0};
+    pki_put(&octets, V_ASN1_OCTET_STRING, scene.csr.data, scene.csr.len);
+    assert_int_equal(bytes_append(&content, data_type, 11, NULL), 0);
+    pki_put(&content, 0xa0, octets.data, octets.len);
+    assert_int_equal(bytes_append(&data, "\x02\x01\x01\x31\x00", 5, NULL), 0);
+    pki_put(&data, 0x30, content.data, content.len);
+    assert_int_equal(bytes_append(&data, "\x31\x00", 2, NULL), 0);
+    bytes_clear(&octets);
+    pki_put(&octets, 0x30, data.data, data.len);
+    bytes_clear(&content);
+    assert_int_equal(bytes_append(&content, signed_type, 11, NULL), 0);
+    pki_put(&content, 0xa0, octets.data, octets.len);
+    pki_put(&scene.message, 0x30, content.data, content.len);
+    assert_refused(&scene.message, CRYPT_E_NO_SIGNER);
+}
 
-        len = levels[level].n_before + octets.len + levels[level].n_after;
-        at = header;
-        ASN1_put_object(&at, 1, (int)len, levels[level].tag, levels[level].class);
-        assert_int_equal(bytes_append(&wrapped, header, (size_t)(at - header), NULL), 0);
-        assert_int_equal(bytes_append(&wrapped, levels[level].before, levels[level].n_before, NULL), 0);
-        assert_int_equal(bytes_append(&wrapped, octets.data, octets.len, NULL), 0);
-        assert_int_equal(bytes_append(&wrapped, levels[level].after, levels[level].n_after, NULL), 0);
-        bytes_set(&octets, wrapped.data, wrapped.len);
+/* The request of @scene becomes one with a bare hash for its signature, and a key identifier. */
+static void use_null_signature(struct scene *scene)
+{
+    CLEANUP(pubkey_clear) struct pubkey key = {0};
+    CLEANUP(mem_freep) char *id = NULL;
+    CLEANUP(mem_freep) char *attribute = NULL;
+
+    assert_int_equal(pubkey_from_evp(scene->new_key, &key, NULL), 0);
+    id = bytes_to_hex(key.key_id.data, key.key_id.len);
+    attribute = mem_printf("302e06092a864886f70d01090e3121301f301d0603551d0e04160414%s", id);
+    bytes_clear(&scene->csr);
+    pki_raw_csr(scene->new_key, (const char *const[]){attribute}, 1, true, &scene->csr);
+}
+
+TEST(payload_with_a_null_signature_inside_needs_the_new_keys_signature_outside)
+{
+    CLEANUP(free_scene) struct scene scene = {0};
+    CLEANUP(bytes_clear) struct bytes data = {0};
+    CLEANUP(payload_freep) struct payload *payload = NULL;
+    CLEANUP(err_freep) struct err *err = NULL;
+    struct cms_signer signer = {.hash = "SHA256"};
+
+    make_scene(&scene, "P-256", "P-256", false);
+    use_null_signature(&scene);
+    assert_refused(&scene.csr, NTE_BAD_SIGNATURE); /* bare, it proves nothing */
+    assert_int_equal(cmc_data_write(&scene.csr, NULL, &data, NULL), 0);
+    signer.key = scene.new_key;
+    sign(&scene, OID_PKI_DATA, &data, NULL, &signer, 1);
+    payload = parse(&scene.message);
+    assert_ok(payload_verify(payload, &err) == 0, err);
+    assert_true(payload->csr->null_signature);
+    signer.key = scene.old_key;
+    signer.cert = scene.old;
+    sign(&scene, OID_PKI_DATA, &data, NULL, &signer, 1); /* somebody else's does not do */
+    assert_refused(&scene.message, NTE_BAD_SIGNATURE);
+}
+
+/* Puts the no-signature mechanism in the place of the one signature: a digest of the signed attributes. */
+static void use_no_signature(struct bytes *message)
+{
+    const unsigned char *at = message->data;
+    CMS_ContentInfo *info = d2i_CMS_ContentInfo(NULL, &at, (long)message->len);
+    CMS_SignerInfo *signer = sk_CMS_SignerInfo_value(CMS_get0_SignerInfos(info), 0);
+    CLEANUP(bytes_clear) struct bytes attributes = {0};
+    CLEANUP(bytes_clear) struct bytes set = {0};
+    unsigned char digest[EVP_MAX_MD_SIZE], *der = NULL;
+    X509_ALGOR *algorithm = NULL;
+    unsigned digest_len;
+    int len;
+
+    for (int i = 0; i < CMS_signed_get_attr_count(signer); i++) {
+        unsigned char *one = NULL;
+
+        len = i2d_X509_ATTRIBUTE(CMS_signed_get_attr(signer, i), &one);
+        assert_int_equal(bytes_append(&attributes, one, (size_t)len, NULL), 0);
+        OPENSSL_free(one);
     }
-    bytes_copy(&der, &octets);
-    assert_refused(&der, CRYPT_E_NO_SIGNER);
+    pki_put(&set, 0x31, attributes.data, attributes.len);
+    assert_true(EVP_Digest(set.data, set.len, digest, &digest_len, EVP_sha256(), NULL));
+    assert_true(ASN1_STRING_set(CMS_SignerInfo_get0_signature(signer), digest, (int)digest_len));
+    CMS_SignerInfo_get0_algs(signer, NULL, NULL, NULL, &algorithm);
+    assert_true(X509_ALGOR_set0(algorithm, oid_to_asn1(OID_NO_SIGNATURE), V_ASN1_NULL, NULL));
+    len = i2d_CMS_ContentInfo(info, &der);
+    assert_true(len > 0);
+    bytes_set(message, der, (size_t)len);
+    OPENSSL_free(der);
+    CMS_ContentInfo_free(info);
+}
+
+TEST(payload_with_the_no_signature_mechanism_needs_a_signature_inside)
+{
+    CLEANUP(free_scene) struct scene scene = {0};
+    CLEANUP(payload_freep) struct payload *payload = NULL;
+    CLEANUP(bytes_clear) struct bytes data = {0};
+    CLEANUP(err_freep) struct err *err = NULL;
+    struct cms_signer signer = {.hash = "SHA256"};
+
+    make_scene(&scene, "P-256", "P-256", false);
+    signer.key = scene.new_key;
+    assert_int_equal(cmc_data_write(&scene.csr, NULL, &data, NULL), 0);
+    sign(&scene, OID_PKI_DATA, &data, NULL, &signer, 1);
+    use_no_signature(&scene.message);
+    payload = parse(&scene.message);
+    assert_ok(payload_verify(payload, &err) == 0, err);
+    assert_true(payload->cms->signers[0].no_signature && payload->cms->signers[0].verified);
+    scene.message.data[scene.message.len - 1] ^= 1; /* the digest */
+    assert_refused(&scene.message, CRYPT_E_HASH_VALUE);
+    use_null_signature(&scene);
+    bytes_clear(&data);
+    assert_int_equal(cmc_data_write(&scene.csr, NULL, &data, NULL), 0);
+    sign(&scene, OID_PKI_DATA, &data, NULL, &signer, 1);
+    use_no_signature(&scene.message); /* nobody has signed anything */
+    assert_refused(&scene.message, NTE_BAD_SIGNATURE);
+}
+
+TEST(payload_renewal_by_the_no_signature_mechanism_is_refused)
+{
+    CLEANUP(free_scene) struct scene scene = {0};
+    struct cms_signer old = {.hash = "SHA256"};
+
+    make_scene(&scene, "P-256", "P-256", true);
+    old.key = scene.old_key;
+    old.cert = scene.old;
+    sign(&scene, OID_DATA, &scene.csr, NULL, &old, 1);
+    use_no_signature(&scene.message);
+    assert_refused(&scene.message, CERTSRV_E_BAD_RENEWAL_CERT_ATTRIBUTE);
 }
 
 TEST(payload_with_two_requests_or_none_is_refused)
 {
     CLEANUP(free_scene) struct scene scene = {0};
+    CLEANUP(bytes_clear) struct bytes request = {0};
     CLEANUP(bytes_clear) struct bytes twice = {0};
-    const uint8_t *request;
-    CLEANUP(bytes_clear) struct bytes data = {0};
-    CLEANUP(bytes_clear) struct bytes inner = {0};
-    uint8_t header[8], *at = header;
     struct cms_signer new_key = {.hash = "SHA256"};
-    long len;
-    int tag, class;
 
     make_scene(&scene, "P-256", "P-256", false);
     new_key.key = scene.new_key;
-    assert_int_equal(cmc_data_write(&scene.csr, NULL, &data, NULL), 0);
-    /* PKIData { {}, { request }, {}, {} }: find the second SEQUENCE and say its content twice, or not at all */
-    request = data.data;
-    assert_int_equal(ASN1_get_object(&request, &len, &tag, &class, (long)data.len), V_ASN1_CONSTRUCTED);
-    request += 2;
-    assert_int_equal(ASN1_get_object(&request, &len, &tag, &class, 1 << 20), V_ASN1_CONSTRUCTED);
+    assert_int_equal(bytes_append(&request, "\x02\x01\x01", 3, NULL), 0);
+    assert_int_equal(bytes_append(&request, scene.csr.data, scene.csr.len, NULL), 0);
     for (int copies = 0; copies <= 2; copies += 2) {
-        CLEANUP(bytes_clear) struct bytes list = {0};
+        CLEANUP(bytes_clear) struct bytes requests = {0};
+        CLEANUP(bytes_clear) struct bytes lists = {0};
+        CLEANUP(bytes_clear) struct bytes data = {0};
 
-        bytes_clear(&inner);
-        bytes_clear(&twice);
-        at = header;
-        ASN1_put_object(&at, 1, copies * (int)len, V_ASN1_SEQUENCE, 0);
-        assert_int_equal(bytes_append(&inner, "\x30\x00", 2, NULL), 0);
-        assert_int_equal(bytes_append(&inner, header, (size_t)(at - header), NULL), 0);
         for (int i = 0; i < copies; i++)
-            assert_int_equal(bytes_append(&inner, request, (size_t)len, NULL), 0);
-        assert_int_equal(bytes_append(&inner, "\x30\x00\x30\x00", 4, NULL), 0);
-        at = header;
-        ASN1_put_object(&at, 1, (int)inner.len, V_ASN1_SEQUENCE, 0);
-        assert_int_equal(bytes_append(&list, header, (size_t)(at - header), NULL), 0);
-        assert_int_equal(bytes_append(&list, inner.data, inner.len, NULL), 0);
-        sign(&scene, OID_PKI_DATA, &list, NULL, &new_key, 1);
+            pki_put(&requests, 0xa0, request.data, request.len);
+        assert_int_equal(bytes_append(&lists, "\x30\x00", 2, NULL), 0);
+        pki_put(&lists, 0x30, requests.data, requests.len);
+        assert_int_equal(bytes_append(&lists, "\x30\x00\x30\x00", 4, NULL), 0);
+        pki_put(&data, 0x30, lists.data, lists.len);
+        sign(&scene, OID_PKI_DATA, &data, NULL, &new_key, 1);
         assert_refused(&scene.message, ERROR_INVALID_DATA);
     }
     /* in the CMS form, a second request is just bytes behind the first */
