@@ -1,5 +1,6 @@
 #include "protocol/pki/cmc_response.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "protocol/base/printable.h"
@@ -132,21 +133,34 @@ static int write_body(const struct cmc_response_spec *spec, struct bytes *out, s
     return der_write(body, ASN1_ITEM_rptr(RESPONSE_BODY), out, errp);
 }
 
+/* Lends the certificates to enclose: parsing copies of them would cost more than signing does. */
+static void lend_certificates(const struct cmc_response_spec *spec, struct cert_list *list)
+{
+    size_t n = spec->certificates ? spec->certificates->n : 0;
+
+    list->items = mem_calloc(n + 1, sizeof(struct cert *));
+    if (n)
+        memcpy(list->items, spec->certificates->items, n * sizeof(struct cert *));
+    list->n = n;
+    if (spec->status == CMC_ISSUED)
+        memcpy(&list->items[list->n++], &spec->leaf, sizeof(struct cert *));
+}
+
 int cmc_response_build(const struct cmc_response_spec *spec, struct bytes *out, struct err **errp)
 {
     CLEANUP(bytes_clear) struct bytes body = {0};
-    CLEANUP(cert_list_clear) struct cert_list certificates = {0};
+    struct cert_list lent = {0};
+    int r;
 
     if (!spec->ca->cert || (spec->status == CMC_ISSUED && !spec->leaf) ||
         (spec->status == CMC_PENDING && !spec->pend_token))
         return err_set(errp, ERR_INVALID, "a response without CA certificate, issued certificate or pending token");
     if (write_body(spec, &body, errp) < 0)
         return -1;
-    if (spec->certificates)
-        cert_list_copy(&certificates, spec->certificates);
-    if (spec->status == CMC_ISSUED)
-        cert_list_add(&certificates, cert_dup(spec->leaf));
-    return cms_sign(OID_PKI_RESPONSE, &body, &certificates, spec->ca, 1, out, errp);
+    lend_certificates(spec, &lent);
+    r = cms_sign(OID_PKI_RESPONSE, &body, &lent, spec->ca, 1, out, errp);
+    free(lent.items);
+    return r;
 }
 
 /* ---- reading ---- */
