@@ -50,7 +50,7 @@ void ca_free(struct ca *ca)
 void ca_answer_clear(struct ca_answer *answer)
 {
     free(answer->message);
-    bytes_clear(&answer->leaf);
+    cert_free(answer->leaf);
     bytes_clear(&answer->cms);
     *answer = (struct ca_answer){0};
 }
@@ -74,13 +74,10 @@ static int respond(struct ca *ca, int64_t received, struct ca_answer *answer, st
     struct cmc_response_spec spec = {
         .status = CMC_FAILED, .text = answer->message, .certificates = &ca->chain, .ca = &signer};
     CLEANUP(bytes_clear) struct bytes token = {0};
-    CLEANUP(cert_freep) struct cert *leaf = NULL;
 
     if (answer->state == REQUEST_ISSUED) {
-        if (cert_parse(answer->leaf.data, answer->leaf.len, &leaf, errp) < 0)
-            return -1;
         spec.status = CMC_ISSUED;
-        spec.leaf = leaf;
+        spec.leaf = answer->leaf;
     }
     if (answer->state == REQUEST_PENDING) {
         write_token(answer->request, &token);
@@ -193,7 +190,7 @@ static int examine(struct ca *ca, const struct submission *submission, int64_t n
 
 /* Signs what was decided on, and stores it with the request, which is in the database already. */
 static int issue_and_store(struct ca *ca, const struct judgement *judgement, const struct payload *payload,
-    const struct misbehave *misbehave, int64_t now, struct stored_request *request, struct bytes *leaf,
+    const struct misbehave *misbehave, int64_t now, struct stored_request *request, struct cert **leaf,
     struct err **errp)
 {
     CLEANUP(cert_freep) struct cert *cert = NULL;
@@ -215,13 +212,13 @@ static int issue_and_store(struct ca *ca, const struct judgement *judgement, con
     request->resolved = now;
     free(request->message);
     request->message = mem_strdup("Issued");
-    bytes_copy(leaf, &cert->der);
+    *leaf = TAKE(cert);
     return 0;
 }
 
 /* What became of a request, in its row. A refusal here is a result, not a failure. */
 static int conclude(struct ca *ca, const struct judge_case *the_case, const struct misbehave *misbehave, int64_t now,
-    struct stored_request *request, struct bytes *leaf, struct err **errp)
+    struct stored_request *request, struct cert **leaf, struct err **errp)
 {
     CLEANUP(judgement_clear) struct judgement judgement = {0};
     CLEANUP(ca_answer_clear) struct ca_answer no = {0};
@@ -261,7 +258,7 @@ static void fill_request(const struct submission *submission, const struct store
 
 /* From the row on, all in one transaction: a crash leaves either everything or nothing. */
 static int decide(struct ca *ca, const struct submission *submission, const struct payload *payload, int64_t now,
-    struct stored_request *request, struct bytes *leaf, struct err **errp)
+    struct stored_request *request, struct cert **leaf, struct err **errp)
 {
     struct judge_case the_case = {
         .config = ca->config,
@@ -366,7 +363,8 @@ int ca_query(
     if (made.state == REQUEST_ISSUED) {
         if (store_find_certificate_of_request(ca->store, request.id, &certificate, errp) != 0)
             return err_set(errp, ERR_INTERNAL, "request %" PRId64 " has no certificate", request.id);
-        bytes_copy(&made.leaf, &certificate.der);
+        if (cert_parse(certificate.der.data, certificate.der.len, &made.leaf, errp) < 0)
+            return -1;
     }
     if (respond(ca, request.received, &made, errp) < 0)
         return err_wrap(errp, "answering about a request");
@@ -397,7 +395,7 @@ static int approve(struct ca *ca, struct stored_request *request, int64_t now, s
     CLEANUP(payload_freep) struct payload *payload = NULL;
     CLEANUP(name_values_clear) struct name_values attributes = {0};
     CLEANUP(stored_certificate_clear) struct stored_certificate old = {0};
-    CLEANUP(bytes_clear) struct bytes leaf = {0};
+    CLEANUP(cert_freep) struct cert *leaf = NULL;
     struct judge_case the_case = {
         .config = ca->config, .attributes = &attributes, .account = request->requester, .approved = true};
 

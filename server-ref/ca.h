@@ -33,7 +33,7 @@ struct ca_answer {
     uint32_t hresult;  /* of a denied or failed one */
     char *message;     /* for a person */
     int64_t request;   /* 0: there is no row for it */
-    struct bytes leaf; /* DER; of an issued one */
+    struct cert *leaf; /* of an issued one */
     struct bytes cms;  /* the full CMC response */
 };
 void ca_answer_clear(struct ca_answer *answer);

@@ -27,13 +27,13 @@ static int write_answer(const struct server_call *call, struct ca_answer *answer
         .language = mem_strdup("en-US"),
         .request_id = mem_printf("%" PRId64, answer->request),
         .cms = answer->cms,
-        .certificate = answer->leaf,
     };
     struct soap_header header = *call->header; /* borrows; only the action is added */
     static char action[] = WSTEP_ACTION_RESPONSE;
 
     answer->cms = (struct bytes){0};
-    answer->leaf = (struct bytes){0};
+    if (answer->leaf)
+        bytes_copy(&response.certificate, &answer->leaf->der);
     if (response.outcome == WSTEP_PENDING)
         response.reference_uri = server_address(call->server, call->service);
     header.action = action;
