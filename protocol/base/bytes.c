@@ -19,7 +19,16 @@ static void make_room(struct bytes *b, size_t len)
         return;
     while (room < len)
         room *= 2;
-    b->data = mem_realloc(b->data, room + 1, 1);
+    if (b->secret && b->data) {
+        uint8_t *moved = mem_alloc(room + 1);
+
+        memcpy(moved, b->data, b->len);
+        OPENSSL_cleanse(b->data, b->room);
+        free(b->data);
+        b->data = moved;
+    } else {
+        b->data = mem_realloc(b->data, room + 1, 1);
+    }
     b->room = room;
 }
 

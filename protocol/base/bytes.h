@@ -15,6 +15,7 @@ struct bytes {
     size_t len;
     size_t room;  /* allocated, without the byte for the 0 */
     size_t limit; /* 0: the default */
+    bool secret;  /* set it before the first byte: what growing leaves behind is overwritten */
 };
 
 /* Appends a copy. Return 0, or -1 when the buffer would pass its limit; it is unchanged then. */

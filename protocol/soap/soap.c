@@ -428,7 +428,7 @@ static int write_tail(struct xmlout *x, struct bytes *out, struct err **errp)
 int soap_write(const struct soap_header *header, const struct wsse_security *security, const struct xmap *map,
     const void *body, struct bytes *out, struct err **errp)
 {
-    CLEANUP(xmlout_clear) struct xmlout x = {0};
+    CLEANUP(xmlout_clear) struct xmlout x = {.out.secret = security != NULL};
 
     write_head(&x, header, security);
     xmap_write(&x, map, body);
