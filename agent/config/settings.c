@@ -424,6 +424,26 @@ static int read_fragments(const char *path, struct settings *settings, struct er
 
 /* --- what must fit together --- */
 
+static bool is_given(const struct key_row *row, const char *object)
+{
+    const void *at = object + row->offset;
+
+    switch (row->type) {
+    case VALUE_TEXT:
+        return *(char *const *)at != NULL;
+    case VALUE_LIST:
+        return ((const struct strlist *)at)->n > 0;
+    case VALUE_AUTH:
+        return *(const uint32_t *)at != 0;
+    case VALUE_SPAN:
+    case VALUE_BOOL:
+    case VALUE_NUMBER:
+    case VALUE_KEY:
+        return true;
+    }
+    return false;
+}
+
 static int check_required(const struct section_row *section, struct settings *settings, struct err **errp)
 {
     size_t *n;
@@ -431,19 +451,15 @@ static int check_required(const struct section_row *section, struct settings *se
 
     for (size_t i = 0; i < *n; i++) {
         const char *object = (const char *)*items + i * section->size;
-        const char *name = *(char *const *)(const void *)object;
 
         for (size_t k = 0; k < section->n_keys; k++) {
             const struct key_row *row = &section->keys[k];
-            const void *at = object + row->offset;
-            bool given = row->type == VALUE_TEXT   ? *(char *const *)at != NULL
-                         : row->type == VALUE_AUTH ? *(const uint32_t *)at != 0
-                                                   : ((const struct strlist *)at)->n > 0;
 
-            if (row->required && !given) {
-                err_set(errp, ERR_CONFIG, "[%s \"%s\"] has no '%s'", section->kind, name, row->key);
-                return err_hint(errp, "add the line '%s = ...' to the section", row->key);
-            }
+            if (!row->required || is_given(row, object))
+                continue;
+            err_set(errp, ERR_CONFIG, "[%s \"%s\"] has no '%s'", section->kind, *(char *const *)(const void *)object,
+                row->key);
+            return err_hint(errp, "add the line '%s = ...' to the section", row->key);
         }
     }
     return 0;
