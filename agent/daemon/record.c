@@ -120,7 +120,7 @@ void record_set_failure(
     struct record *record, int64_t now, const struct err *why, const struct job_endpoint *endpoints, size_t n_endpoints)
 {
     record_clear_failure(record);
-    record->state = RECORD_BLOCKED;
+    record->state = record->attempt.pending ? RECORD_PENDING : RECORD_BLOCKED; /* the CA still has it */
     record->error = bounded(err_text(why));
     record->hint = bounded(err_hint_text(why));
     record->error_kind = err_kind(why);

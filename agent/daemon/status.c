@@ -120,6 +120,37 @@ static void print_keys(const struct agent *agent)
     }
 }
 
+static void print_group(const struct group *group)
+{
+    for (size_t k = 0; k < group->notes.n; k++)
+        printf("\n%s\n", group->notes.items[k]);
+    if (group->failure && !group->notes.n) {
+        printf("\n%s\n", err_text(group->failure));
+        if (err_hint_text(group->failure))
+            printf("  hint: %s\n", err_hint_text(group->failure));
+    }
+    for (size_t k = 0; k < group->policy.skipped.n; k++) {
+        CLEANUP(mem_freep) char *text = printable_text(group->policy.skipped.items[k]);
+
+        printf("\npolicy: %s\n", text);
+    }
+}
+
+/* What was done has been told step by step; this is about what was not. */
+static void print_decisions(const struct walk *walk)
+{
+    const char *gap = "\n";
+
+    for (size_t i = 0; i < walk->n_lines; i++) {
+        const struct walk_line *line = &walk->lines[i];
+
+        if (line->action != DECIDE_LEAVE && line->action != DECIDE_SKIP)
+            continue;
+        printf("%s%s: %s%s\n", gap, line->name, line->action == DECIDE_SKIP ? "skipped: " : "", line->reason);
+        gap = "";
+    }
+}
+
 void status_print(const struct agent *agent, const struct walk *walk)
 {
     putchar('\n');
@@ -128,26 +159,12 @@ void status_print(const struct agent *agent, const struct walk *walk)
     else
         printf("nothing is enrolled\n");
     print_keys(agent);
-    for (size_t i = 0; i < walk->n_lines; i++)
-        if (!walk->lines[i].record || record_state_name((enum record_state)walk->lines[i].record->state))
-            printf("%s%s: %s\n", i ? "" : "\n", walk->lines[i].name, walk->lines[i].reason);
+    print_decisions(walk);
     for (size_t i = 0; i < agent->records.n; i++)
         if (agent->records.items[i]->error)
             print_failure(agent->records.items[i]);
-    for (size_t i = 0; i < walk->groups.n; i++) {
-        const struct group *group = &walk->groups.items[i];
-
-        for (size_t k = 0; k < group->notes.n; k++)
-            printf("\n%s\n", group->notes.items[k]);
-        if (group->failure && !group->notes.n)
-            printf("\n%s\n  hint: %s\n", err_text(group->failure),
-                err_hint_text(group->failure) ? err_hint_text(group->failure) : "-");
-        for (size_t k = 0; k < group->policy.skipped.n; k++) {
-            CLEANUP(mem_freep) char *text = printable_text(group->policy.skipped.items[k]);
-
-            printf("\npolicy: %s\n", text);
-        }
-    }
+    for (size_t i = 0; i < walk->groups.n; i++)
+        print_group(&walk->groups.items[i]);
     for (size_t i = 0; i < agent->problems.n; i++)
         printf("\n%s\n", agent->problems.items[i]);
 }
@@ -229,6 +246,7 @@ static json_t *decisions_of(const struct walk *walk)
         json_t *one = json_object();
 
         set_text(one, "name", walk->lines[i].name);
+        set_text(one, "action", decide_action_name(walk->lines[i].action));
         set_text(one, "reason", walk->lines[i].reason);
         json_array_append_new(array, one);
     }

@@ -8,7 +8,6 @@
 
 #include "agent/daemon/publish.h"
 #include "agent/daemon/run.h"
-#include "policy/decide.h"
 #include "policy/schedule.h"
 #include "protocol/base/printable.h"
 #include "protocol/base/when.h"
@@ -28,11 +27,12 @@ static void failed(struct walk *walk, enum err_kind kind)
     walk->failed = true;
 }
 
-static void add_line(struct walk *walk, struct record *record, const char *name, const char *reason)
+static void add_line(struct walk *walk, struct record *record, const char *name, const struct decision *d)
 {
     struct walk_line *line = MEM_APPEND(walk->lines, walk->n_lines);
 
-    *line = (struct walk_line){.record = record, .name = printable_text(name), .reason = printable_text(reason)};
+    *line = (struct walk_line){
+        .record = record, .name = printable_text(name), .action = d->action, .reason = printable_text(d->reason)};
 }
 
 /* --- one attempt --- */
@@ -256,7 +256,7 @@ static int carry_out(struct errand *e, const struct decision *d, struct err **er
     case DECIDE_SKIP:
         if (d->held)
             e->record = record_find(&e->agent->records, d->held->name);
-        add_line(e->walk, e->record, e->record ? e->record->id : d->wish ? d->wish->name : d->template->name, reason);
+        add_line(e->walk, e->record, e->record ? e->record->id : d->wish ? d->wish->name : d->template->name, d);
         if (d->action == DECIDE_SKIP && d->wish && !e->record)
             failed(e->walk, ERR_POLICY);
         return 0;
@@ -267,7 +267,7 @@ static int carry_out(struct errand *e, const struct decision *d, struct err **er
         break;
     }
     e->record = record_for(e->agent, e->group, d);
-    add_line(e->walk, e->record, e->record->id, reason);
+    add_line(e->walk, e->record, e->record->id, d);
     if (!e->agent->options->json)
         printf("%s: %s: %s\n", e->record->id, decide_action_name(d->action), reason);
     if (d->action == DECIDE_POLL || d->action == DECIDE_RESUME)

@@ -2,12 +2,14 @@
 #pragma once
 
 #include "agent/daemon/group.h"
+#include "policy/decide.h"
 
-/* What a walk came to, for the table at its end. */
+/* What was decided and why; for what was done, the record tells what came of it. */
 struct walk_line {
     struct record *record; /* borrowed from the agent; NULL for a template that is skipped */
     char *name;            /* owned; of the enrollment or of the template */
-    char *reason;          /* owned; what was decided and why */
+    enum decide_action action;
+    char *reason; /* owned; one sentence */
 };
 struct walk {
     struct group_list groups;
