@@ -55,14 +55,12 @@ static void copy_names(const struct settings_certificate *section, struct job_na
     strlist_copy(&out->upn, &section->upn);
 }
 
-/* The pair that a renewal signs with: the current one, or, once the new pair has taken its place, the one before. */
-static const struct job_pair *old_pair(const struct record *record)
+/* The pair that the attempt is to replace: the current one, or, once the new pair has its place, the one before. */
+static const struct job_pair *pair_before(const struct record *record)
 {
     bool installed = record->attempt.pair.certificate.len &&
                      bytes_equal(&record->attempt.pair.certificate, &record->current.pair.certificate);
 
-    if (!record->renewal)
-        return NULL;
     if (!installed)
         return record_has_certificate(record) ? &record->current.pair : NULL;
     return record->n_previous ? &record->previous[record->n_previous - 1].pair : NULL;
@@ -73,7 +71,8 @@ static void make_job(const struct errand *e, struct job_enroll *job)
     const struct record *record = e->record;
     const struct settings_certificate *section = section_of(e->agent, record);
     const struct settings_server *account = group_account(e->group);
-    const struct job_pair *old = old_pair(record);
+    const struct job_pair *before = pair_before(record);
+    const struct job_pair *old = record->renewal ? before : NULL; /* its key signs */
 
     job->name = mem_strdup(record->id);
     group_job_server(e->group, account, &job->server);
@@ -85,6 +84,8 @@ static void make_job(const struct errand *e, struct job_enroll *job)
         copy_names(section, &job->names);
     if (old)
         job_pair_copy(&job->old, old);
+    if (before)
+        bytes_copy(&job->replaces, &before->key_id);
     job->same_key = old && e->agent->options->same_key;
     job->file_key = section && section->file_key;
     job->password_fallback = account->password_fallback;

@@ -81,8 +81,8 @@ LOCAL_FIELDS(job_enroll_fields, job_enroll, FIELD_TEXT_REQ(job_enroll, name, TEX
     FIELD_LIST(job_enroll, cas, n_cas, policy_ca, policy_ca_fields, POLICY_MAX_CAS),
     FIELD_OBJECT(job_enroll, names, job_names, job_names_fields),
     FIELD_OBJECT(job_enroll, old, job_pair, job_pair_fields),
-    FIELD_OBJECT(job_enroll, identity, job_pair, job_pair_fields), FIELD_BOOL(job_enroll, same_key),
-    FIELD_BOOL(job_enroll, file_key), FIELD_BOOL(job_enroll, password_fallback),
+    FIELD_OBJECT(job_enroll, identity, job_pair, job_pair_fields), FIELD_BYTES(job_enroll, replaces, JOB_MAX_KEY_ID),
+    FIELD_BOOL(job_enroll, same_key), FIELD_BOOL(job_enroll, file_key), FIELD_BOOL(job_enroll, password_fallback),
     FIELD_OBJECT(job_enroll, attempt, job_attempt, job_attempt_fields));
 
 FIELDS(job_endpoint_fields, job_endpoint, FIELD_TEXT(job_endpoint, uri, TEXT), FIELD_U32(job_endpoint, auth),

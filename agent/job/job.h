@@ -118,6 +118,7 @@ struct job_enroll {
     struct job_names names;
     struct job_pair old;      /* renewal: the pair whose key signs; empty certificate: a first enrollment */
     struct job_pair identity; /* for certificate authentication when it is not @old; usually empty */
+    struct bytes replaces;    /* key id of the pair that has the label @name until now; empty: none */
     bool same_key;            /* renew with the old key */
     bool file_key;            /* key = file; only where the template says EXPORTABLE_KEY */
     bool password_fallback;   /* a renewal may use the password */

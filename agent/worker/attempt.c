@@ -206,5 +206,5 @@ int attempt_put(struct attempt *a, struct err **errp)
     channel_progress(a->daemon, "putting the certificate into the token");
     if (place_token(&a->place, &token, errp) < 0)
         return -1;
-    return place_token_put(token, a->job->name, &pair->key_id, &pair->certificate, &a->job->old.key_id, errp);
+    return place_token_put(token, a->job->name, &pair->key_id, &pair->certificate, &a->job->replaces, errp);
 }

@@ -73,6 +73,7 @@ static void make_job(struct scene *s, const char *template, bool renewal, struct
     worker_fixture_enroll(s->worker, &s->policy, template, renewal ? &s->certificate : &s->username, job);
     if (renewal)
         job_pair_copy(&job->old, &s->pair);
+    bytes_copy(&job->replaces, &s->pair.key_id);
     job->names.subject = mem_strdup("CN=web01.example,O=Example");
     strlist_add(&job->names.dns, "web01.example");
 }
@@ -309,6 +310,7 @@ TEST(renewal_without_certificate_authentication_needs_password_fallback)
     for (int fallback = 0; fallback < 2; fallback++) {
         make_job(&s, "Machine", false, &job);
         job_pair_copy(&job.old, &s.pair);
+        bytes_copy(&job.replaces, &s.pair.key_id);
         job.password_fallback = fallback;
         for (size_t i = 0; i < job.n_cas; i++) /* only the address that takes a password is left */
             for (size_t j = 0; j < job.cas[i].n_uris; j++)
