@@ -71,9 +71,10 @@ static void fetch(struct scene *s, const struct job_server *server)
 static void make_job(struct scene *s, const char *template, bool renewal, struct job_enroll *job)
 {
     worker_fixture_enroll(s->worker, &s->policy, template, renewal ? &s->certificate : &s->username, job);
-    if (renewal)
+    if (renewal) {
         job_pair_copy(&job->old, &s->pair);
-    bytes_copy(&job->replaces, &s->pair.key_id);
+        bytes_copy(&job->replaces, &s->pair.key_id);
+    }
     job->names.subject = mem_strdup("CN=web01.example,O=Example");
     strlist_add(&job->names.dns, "web01.example");
 }
