@@ -4,11 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/evp.h>
-
 #include "agent/daemon/publish.h"
 #include "agent/daemon/run.h"
 #include "policy/schedule.h"
+#include "protocol/base/digest.h"
 #include "protocol/base/printable.h"
 #include "protocol/base/when.h"
 
@@ -177,6 +176,10 @@ static int begin(struct errand *e, const struct template *t, bool renewal, struc
     struct record *record = e->record;
 
     record_drop_attempt(record);
+    free(record->template_oid);
+    free(record->template_name);
+    record->template_oid = mem_strdup(t->oid); /* a section may name another template than before */
+    record->template_name = mem_strdup(t->name);
     record->renewal = renewal;
     record->attempt_started = e->agent->now;
     record->state = RECORD_WORKING;
@@ -193,13 +196,9 @@ static int begin(struct errand *e, const struct template *t, bool renewal, struc
 /* A name of our own for what a server calls @oid. Returns owned. */
 static char *local_id(const char *server, const char *oid)
 {
-    uint8_t digest[EVP_MAX_MD_SIZE];
-    CLEANUP(mem_freep) char *hex = NULL;
+    CLEANUP(mem_freep) char *hex = digest_sha256_hex(oid, strlen(oid));
 
-    if (EVP_Digest(oid, strlen(oid), digest, NULL, EVP_sha256(), NULL) != 1)
-        abort();
-    hex = bytes_to_hex(digest, 4);
-    return mem_printf("%s-%s", server, hex);
+    return mem_printf("%s-%.8s", server, hex);
 }
 
 static struct record *record_for(struct agent *agent, const struct group *group, const struct decision *d)
@@ -216,8 +215,6 @@ static struct record *record_for(struct agent *agent, const struct group *group,
     record = record_add(&agent->records, id);
     record->certificate = d->wish ? mem_strdup(d->wish->name) : NULL;
     record->server = mem_strdup(d->wish ? group_account(group)->name : automatic->name);
-    record->template_oid = mem_strdup(d->template->oid);
-    record->template_name = mem_strdup(d->template->name);
     return record;
 }
 

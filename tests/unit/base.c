@@ -1,6 +1,7 @@
 #include <errno.h>
 
 #include "protocol/base/bytes.h"
+#include "protocol/base/digest.h"
 #include "protocol/base/secret.h"
 #include "protocol/base/when.h"
 #include "tests/testing.h"
@@ -169,4 +170,11 @@ TEST(strlist_joins_and_finds)
     assert_string_equal(joined, "a, bc");
     assert_true(strlist_has(&list, "bc"));
     assert_false(strlist_has(&list, "b"));
+}
+
+TEST(digest_is_sha_256)
+{
+    CLEANUP(mem_freep) char *hex = digest_sha256_hex("abc", 3); /* FIPS 180-4, example 1 */
+
+    assert_string_equal(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
