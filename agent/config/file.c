@@ -190,8 +190,12 @@ static int remove_files_in(int dir, const char *name)
 int file_remove(const char *path, struct err **errp)
 {
     const char *name;
-    CLEANUP(closep) int dir = open_parent(path, &name, errp);
+    struct stat st;
+    CLEANUP(closep) int dir = -1;
 
+    if (lstat(path, &st) < 0 && (errno == ENOENT || errno == ENOTDIR))
+        return 0; /* its directory may be missing as well */
+    dir = open_parent(path, &name, errp);
     if (dir < 0)
         return -1;
     if (unlinkat(dir, name, 0) == 0 || errno == ENOENT)

@@ -10,7 +10,7 @@ enum file_outcome { FILE_READ, FILE_MISSING };
 /*
  * Reads a whole regular file of at most @max bytes; a link at the end of @path is followed.
  * @out  what it held is freed, on success
- * Returns FILE_READ, FILE_MISSING, or -1 with ERR_STORE.
+ * Returns FILE_READ, FILE_MISSING, or -1 with ERR_STORE, ERR_INVALID when it is longer.
  */
 int file_read(const char *path, size_t max, struct bytes *out, struct err **errp);
 
