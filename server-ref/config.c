@@ -356,7 +356,7 @@ int config_load(const char *dir, struct config **config, struct err **errp)
     CLEANUP(bytes_clear) struct bytes text = {0};
     struct stat st;
 
-    if (file_read(path, MAX_FILE, &text, errp) < 0) {
+    if (file_load(path, MAX_FILE, &text, errp) < 0) {
         if (err_kind(*errp) == ERR_MISSING)
             err_hint(errp, "make a server directory first: autoenroll-server-ref init %s", dir);
         return -1;

@@ -165,7 +165,7 @@ static int read_certificate(const char *path, struct cert **cert, struct err **e
     CLEANUP(bytes_clear) struct bytes content = {0};
     int r;
 
-    if (file_read(path, CERT_MAX_DER, &content, errp) < 0)
+    if (file_load(path, CERT_MAX_DER, &content, errp) < 0)
         return -1;
     r = strstr(bytes_text(&content), "-----BEGIN") ? cert_from_pem(bytes_text(&content), content.len, cert, errp)
                                                    : cert_parse(content.data, content.len, cert, errp);

@@ -24,7 +24,7 @@ static void biop(BIO **bio)
     BIO_free_all(*bio);
 }
 
-int file_read(const char *path, size_t max, struct bytes *out, struct err **errp)
+int file_load(const char *path, size_t max, struct bytes *out, struct err **errp)
 {
     CLEANUP(closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     CLEANUP(bytes_wipe) struct bytes content = {.limit = max};
@@ -93,7 +93,7 @@ int file_create(const char *path, const void *data, size_t len, mode_t mode, str
     return sync_directory(path) < 0 ? err_set(errp, ERR_STORE, "writing '%s': %m", path) : 0;
 }
 
-int file_replace(const char *path, const void *data, size_t len, mode_t mode, struct err **errp)
+int file_store(const char *path, const void *data, size_t len, mode_t mode, struct err **errp)
 {
     CLEANUP(mem_freep) char *temporary = mem_printf("%s.%ld.new", path, (long)getpid());
 
@@ -112,7 +112,7 @@ EVP_PKEY *file_read_key(const char *path, struct err **errp)
     CLEANUP(biop) BIO *bio = NULL;
     EVP_PKEY *key;
 
-    if (file_read(path, MAX_PEM, &pem, errp) < 0)
+    if (file_load(path, MAX_PEM, &pem, errp) < 0)
         return NULL;
     bio = BIO_new_mem_buf(pem.data, (int)pem.len);
     key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL) : NULL;
@@ -137,7 +137,7 @@ int file_read_certificates(const char *path, struct cert_list *list, struct err 
 {
     CLEANUP(bytes_clear) struct bytes pem = {0};
 
-    if (file_read(path, MAX_PEM, &pem, errp) < 0)
+    if (file_load(path, MAX_PEM, &pem, errp) < 0)
         return -1;
     if (cert_list_from_pem(bytes_text(&pem), pem.len, list, errp) < 0)
         return err_wrap(errp, "'%s'", path);

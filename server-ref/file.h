@@ -9,11 +9,11 @@
 #include "protocol/pki/cert.h"
 
 /* The whole of a regular file, at most @max bytes. @out is overwritten. 0 or -1 (ERR_MISSING, ERR_STORE). */
-int file_read(const char *path, size_t max, struct bytes *out, struct err **errp);
+int file_load(const char *path, size_t max, struct bytes *out, struct err **errp);
 /* Makes a file that does not exist yet, whole and on disk or not at all. 0 or -1 (ERR_STORE). */
 int file_create(const char *path, const void *data, size_t len, mode_t mode, struct err **errp);
 /* Replaces or makes a file in one step. 0 or -1 (ERR_STORE). */
-int file_replace(const char *path, const void *data, size_t len, mode_t mode, struct err **errp);
+int file_store(const char *path, const void *data, size_t len, mode_t mode, struct err **errp);
 
 /* A private key as PKCS#8 in PEM, without a password. Reading returns owned (EVP_PKEY_free), or NULL. */
 EVP_PKEY *file_read_key(const char *path, struct err **errp);

@@ -432,7 +432,7 @@ static int write_number(const char *dir, const char *name, long number, struct e
     CLEANUP(mem_freep) char *path = mem_printf("%s/%s", dir, name);
     CLEANUP(mem_freep) char *text = mem_printf("%ld\n", number);
 
-    return file_replace(path, text, strlen(text), 0644, errp);
+    return file_store(path, text, strlen(text), 0644, errp);
 }
 
 static void remove_file(const char *dir, const char *name)
