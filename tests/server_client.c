@@ -109,6 +109,8 @@ void client_post(struct client *client, const char *url, const void *body, size_
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &reply->body);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT, 60L);
+    if (client->tls_1_2)
+        curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_MAX_TLSv1_2);
     if (client->tls)
         add_identity(curl, client->tls);
     if (curl_easy_perform(curl) == CURLE_OK)

@@ -28,6 +28,7 @@ struct client {
     const char *user;              /* NULL: SERVER_FIXTURE_USER */
     int64_t clock_offset;          /* seconds that our Timestamp is off */
     const struct identity *tls;    /* client certificate of connections; NULL: none */
+    bool tls_1_2;                  /* offers nothing newer */
     const char *action;            /* NULL: the right one */
     const char *to;                /* NULL: the address posted to */
 };

@@ -359,3 +359,60 @@ TEST(imported_certificate_is_renewed_like_one_of_ours)
         &renewed);
     assert_string_equal(renewed.cert->subject, "CN=migrated");
 }
+
+TEST(client_certificate_works_with_tls_1_2_too)
+{
+    CLEANUP(client_clear) struct client client = {.tls_1_2 = true};
+    CLEANUP(identity_clear) struct identity old = {0};
+    CLEANUP(identity_clear) struct identity renewed = {0};
+
+    client_start(&client, NULL);
+    client_enroll(&client, "DeviceEC", "CN=device1", &old);
+    renew(&client, &old, &(struct ask){.template_oid = "DeviceEC", .subject = "CN=device1", .old = old.cert}, "p256",
+        &renewed);
+    assert_string_equal(renewed.cert->subject, "CN=device1");
+}
+
+TEST(pending_renewal_by_key_is_issued_after_approval)
+{
+    CLEANUP(client_clear) struct client client = {0};
+    CLEANUP(identity_clear) struct identity old = {0};
+    CLEANUP(EVP_PKEY_freep) EVP_PKEY *key = client_key("p256");
+    CLEANUP(bytes_clear) struct bytes csr = {0};
+    CLEANUP(bytes_clear) struct bytes cmc = {0};
+    CLEANUP(reply_clear) struct reply pending = {0};
+    CLEANUP(reply_clear) struct reply issued = {0};
+    struct ask ask = {.template_oid = "DeviceEC", .subject = "CN=device1"};
+
+    client_start(&client, NULL);
+    client_enroll(&client, "DeviceEC", "CN=device1", &old);
+    server_fixture_set(client.server, "template \"DeviceEC\"", "EnrollmentFlags", "0x2");
+    client_restart(&client);
+    ask.old = old.cert;
+    client_csr(&client, &ask, key, &csr);
+    client_renewal(&csr, key, &old, &cmc);
+    client.tls = &old;
+    client_submit(&client, client.server->ces_certificate, &cmc, &pending);
+    assert_pending(&pending);
+    assert_string_equal(pending.wstep.reference_uri, client.server->ces_certificate);
+    assert_int_equal(server_fixture_run(client.server, NULL, "approve", "%s", pending.wstep.request_id), 0);
+    client_query(&client, client.server->ces_certificate, pending.wstep.request_id, &issued);
+    assert_issued(&issued);
+    assert_openssl_verifies(&client, &issued.wstep.certificate);
+}
+
+TEST(users_are_added_listed_and_removed)
+{
+    struct server_fixture *server = server_fixture_new(NULL);
+    CLEANUP(bytes_clear) struct bytes before = {0};
+    CLEANUP(bytes_clear) struct bytes after = {0};
+
+    assert_int_equal(
+        server_fixture_run(server, NULL, "user add", "bob --password-file '%s'", server->password_file), 0);
+    assert_int_equal(server_fixture_run(server, &before, "user list", "%s", ""), 0);
+    assert_string_equal(bytes_text(&before), "alice\nbob\n");
+    assert_int_equal(server_fixture_run(server, NULL, "user remove", "%s", "BOB"), 0);
+    assert_int_equal(server_fixture_run(server, NULL, "user remove", "%s", "bob"), 66);
+    assert_int_equal(server_fixture_run(server, &after, "user list", "%s", ""), 0);
+    assert_string_equal(bytes_text(&after), "alice\n");
+}
