@@ -21,7 +21,7 @@ struct install_question {
 };
 
 /*
- * [MS-WSTEP notes] 7.2 and more: exactly one leaf, which carries our public key; the CA's response says issued, names
+ * Exactly one leaf, which carries our public key; the CA's response says issued, names
  * that leaf, and is signed by a CA of its chain; the chain goes through a CA of the policy to an anchor of the
  * administrator's (policy narrows trust, it never widens it); no CA certificate; not weaker than RSA 2048, P-256 and
  * SHA-256; the extended key usages of the template, all of them and no others; its template, where it names one; dates

@@ -10,7 +10,7 @@
 #define MIN_RSA_BITS 2048 /* never weaker, whatever the template allows */
 #define MIN_EC_BITS  256
 
-/* What an algorithm in a policy means; a curve is a lower bound too [MS-XCEP notes] 7.4. */
+/* What an algorithm in a policy means; a curve is a lower bound too. */
 static const struct algorithm {
     const char *oid;
     bool ec;
@@ -71,7 +71,7 @@ static const struct flagged_extension {
 #undef EXTENSION
 };
 
-/* How the CA finds the template: by name for schema 1, else by OID and version [MS-WSTEP notes] 5.1. */
+/* How the CA finds the template: by name for schema 1, else by OID and version [MS-WCCE] 2.2.2.7.7. */
 static int add_template(const struct template *template, struct csr_extensions *extensions, struct err **errp)
 {
     CLEANUP(bytes_clear) struct bytes value = {0};
@@ -168,7 +168,7 @@ static int build_cmc(const struct request_spec *spec, const struct bytes *csr, s
     struct cms_signer new = {.key = key_evp(spec->key), .hash = hash_of(spec->template)};
     struct cms_signer old = {.cert = spec->old, .hash = hash_of(spec->template)};
 
-    if (write_client_info(spec->machine, &info, errp) < 0) /* CMC clients say it here too [MS-WSTEP notes] 5.1 */
+    if (write_client_info(spec->machine, &info, errp) < 0) /* as Windows clients do, here too */
         return -1;
     csr_attributes_add(&controls.attributes, OID_CLIENT_INFO, &info);
     if (!spec->old)

@@ -22,7 +22,7 @@ struct request_spec {
 int request_key_kind(const struct template *template, enum key_kind *kind, struct err **errp);
 
 /*
- * Builds and signs, [MS-WSTEP notes] 2.6 and 5. New: PKCS#10 for schema 1, CMC from schema 2 on. Renewal: CMS around
+ * Builds and signs, [MS-WCCE] 3.1.2.4.2.1. New: PKCS#10 for schema 1, CMC from schema 2 on. Renewal: CMS around
  * PKCS#10 for schema 1, CMC with two signers from schema 2 on. The extensions of the policy are copied unchanged.
  *
  * @request  overwritten

@@ -13,7 +13,7 @@ struct subject {
 void subject_clear(struct subject *subject);
 
 /*
- * The names that @template wants from us [MS-XCEP notes] 5.2: of a certificate to renew, those in @old, unchanged;
+ * The names that @template wants from us [MS-CRTD] 2.28: of a certificate to renew, those in @old, unchanged;
  * else the configured ones, with %{fqdn}, %{hostname} and %{machine-id} expanded; none where the CA knows them.
  *
  * @old  NULL for a first enrollment

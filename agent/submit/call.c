@@ -69,7 +69,7 @@ static int explain_status(const struct http_answer *http, struct err **errp)
     return err_set(errp, ERR_PROTOCOL, "HTTP %ld is no status", http->status);
 }
 
-/* A fault comes with 400 or 500 [MS-WSTEP notes] 1.1; an HTML page of the web server comes with anything. */
+/* A fault comes with 400 or 500; an HTML page of the web server comes with anything. */
 static int read_message(const struct http_answer *http, struct soap_message **message, struct err **errp)
 {
     CLEANUP(err_freep) struct err *why = NULL;

@@ -39,5 +39,5 @@ void call_answer_clear(struct call_answer *answer);
  */
 int call(const struct call_peer *peer, const struct call *call, struct call_answer *answer, struct err **errp);
 
-/* What a fault without detail means [MS-WSTEP notes] 4.2, [MS-XCEP notes] 4.1: sets *errp with a hint. Returns -1. */
+/* What a fault without detail means, [MS-WSTEP] 4.1.4.2 is one: sets *errp with a hint. Returns -1. */
 int call_fault(const struct soap_fault *fault, struct err **errp);

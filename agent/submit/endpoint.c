@@ -9,7 +9,7 @@ void endpoint_list_clear(struct endpoint_list *list)
     *list = (struct endpoint_list){0};
 }
 
-/* Equal priorities: Kerberos, then anonymous, then what we have stored [MS-XCEP notes] 6.10. */
+/* Equal priorities: Kerberos, then anonymous, then what we have stored, as Windows clients order policy servers. */
 static uint32_t auth_rank(uint32_t auth)
 {
     return auth == POLICY_AUTH_KERBEROS ? 0 : auth == POLICY_AUTH_ANONYMOUS ? 1 : 2;

@@ -26,7 +26,7 @@ struct endpoint_question {
 };
 
 /*
- * The order of [MS-XCEP notes] 6.10: CAs that we may use, addresses that we can authenticate to; for a renewal the
+ * The addresses of CAs that we may use and that we can authenticate to, [MS-XCEP] 3.1.4.1.3.5; for a renewal the
  * issuer before other CAs and renewal addresses before general ones; then priority, then kind, then chance.
  * Pure, but for @chance, which is called once for each address.
  */

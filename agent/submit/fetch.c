@@ -28,7 +28,7 @@ static int check_id(const char *wanted, const char *got, struct err **errp)
 int fetch_policy(const struct call_peer *peer, const char *policy_id, const struct opt_time *last_update,
     struct policy *out, struct err **errp)
 {
-    /* Without a filter, or with versions absent, newer templates stay hidden [MS-XCEP notes] 2.3. */
+    /* Without a filter, or with versions absent, newer templates stay hidden [MS-XCEP] 3.1.4.1.3.22. */
     struct xcep_request request = {.last_update = *last_update,
         .has_filter = true,
         .client_version = {.set = true},

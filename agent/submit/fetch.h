@@ -4,7 +4,7 @@
 #include "agent/submit/call.h"
 #include "policy/policy.h"
 
-#define FETCH_ANSWER_LIMIT (16u << 20) /* bytes; [MS-XCEP notes] 1.1 */
+#define FETCH_ANSWER_LIMIT (16u << 20) /* bytes; a large forest has some hundred thousand */
 
 enum fetch_outcome { FETCH_DONE, FETCH_NOT_CHANGED };
 

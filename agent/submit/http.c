@@ -63,7 +63,7 @@ int http_url_parse(const char *text, struct http_url *url, struct err **errp)
         err_set(errp, ERR_INVALID, "'%s' is not an https address", text);
         return err_hint(errp, "credentials and requests travel inside TLS only: use the https:// address");
     }
-    /* Blanks are escaped and what is escaped stays so: AD CS writes CA names both ways [MS-WSTEP notes] 1.2. */
+    /* Blanks are escaped and what is escaped stays so: AD CS writes CA names both ways. */
     code = curl_url_set(parts, CURLUPART_URL, text, CURLU_URLENCODE | CURLU_DISALLOW_USER | CURLU_NON_SUPPORT_SCHEME);
     if (code)
         return err_set(errp, ERR_INVALID, "'%s' is no usable URL: %s", text, curl_url_strerror(code));

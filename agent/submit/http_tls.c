@@ -1,6 +1,5 @@
 #include "agent/submit/http_tls.h"
 
-#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <string.h>
@@ -148,8 +147,7 @@ static int use_identity(const struct http_identity *identity, SSL_CTX *ctx, stru
         cert_list_from_pem(bytes_text(identity->chain), identity->chain->len, &chain, errp) < 0)
         return err_wrap(errp, "reading the chain of our own certificate");
     if (SSL_CTX_use_certificate(ctx, cert->x509) != 1 || SSL_CTX_use_PrivateKey(ctx, key_evp(identity->key)) != 1) {
-        err_set(errp, ERR_TOKEN, "TLS: our certificate and its key do not go together: %s",
-            ERR_reason_error_string(ERR_peek_last_error()));
+        err_set(errp, ERR_TOKEN, "TLS: our certificate and its key do not go together");
         return err_hint(
             errp, "the key in the token is not that of the certificate %s; look at the token", cert->subject);
     }

@@ -86,7 +86,7 @@ static int take_extensions(
         struct policy_extension *new;
 
         if (!extension->value.len)
-            continue; /* old answers print them empty [MS-XCEP notes] 3.1 */
+            continue; /* the specification's own examples print them empty */
         if (extension->value.len > POLICY_MAX_DER || to->n_extensions == POLICY_MAX_EXTENSIONS)
             return err_set(errp, ERR_INVALID, "its extensions are too many or too long");
         new = MEM_APPEND(to->extensions, to->n_extensions);

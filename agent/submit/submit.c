@@ -22,7 +22,7 @@ static int write_request(const struct soap_header *header, const struct wsse_sec
     return wstep_request_write(header, security, message, out, errp);
 }
 
-/* What a refusal is to the one who must act, by the words of [MS-WSTEP notes] 4.3. */
+/* What a refusal is to the one who must act, by the actions of hresult.h. */
 static enum err_kind kind_of(const struct wstep_fault_detail *detail, const struct hresult *meaning)
 {
     if (meaning->actions & HRESULT_CRED)
@@ -34,7 +34,7 @@ static enum err_kind kind_of(const struct wstep_fault_detail *detail, const stru
     return meaning->actions & HRESULT_LATER ? ERR_NETWORK : ERR_DENIED;
 }
 
-/* The reason, or where it is empty what the CA's own response says [MS-WSTEP notes] 7.4. Returns owned. */
+/* The reason, or where it is empty what the CA's own response says. Returns owned. */
 static char *reason_of(const struct soap_fault *fault, const struct wstep_fault_detail *detail)
 {
     CLEANUP(cmc_response_freep) struct cmc_response *response = NULL;
@@ -73,7 +73,7 @@ static int explain_fault(const struct soap_message *message, struct err **errp)
     return call_fault(soap_message_fault(message), errp);
 }
 
-/* Neither certificate nor reference in the answer: the CA's own response decides [MS-WSTEP notes] 3, step 3. */
+/* Neither certificate nor reference in the answer: the CA's own response decides. */
 static int outcome_of_cms(const struct wstep_response *response, struct err **errp)
 {
     CLEANUP(cmc_response_freep) struct cmc_response *cmc = NULL;

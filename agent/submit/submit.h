@@ -4,7 +4,7 @@
 #include "agent/submit/call.h"
 #include "protocol/wstep/wstep.h"
 
-#define SUBMIT_ANSWER_LIMIT (4u << 20) /* bytes; [MS-WSTEP notes] 1.1 */
+#define SUBMIT_ANSWER_LIMIT (4u << 20) /* bytes; answers have 3 to 20 KiB */
 
 enum submit_outcome { SUBMIT_ISSUED, SUBMIT_PENDING };
 

@@ -78,7 +78,7 @@ static void tried(struct job_enrolled *result, const struct endpoint *endpoint, 
                 .error = error ? printable(error, strlen(error), POLICY_MAX_TEXT / 4) : NULL};
 }
 
-/* Another address may do better, unless the CA has decided, or it is us who failed [MS-XCEP notes] 6.10, step 5. */
+/* Another address may do better, unless the CA has decided, or it is us who failed. */
 static bool another_may_do(const struct err *why)
 {
     if (err_code(why))
@@ -189,14 +189,16 @@ static int submit(struct attempt *a, struct job_enrolled *result, struct err **e
         .n_cas = a->job->n_cas,
         .renewal = attempt_is_renewal(a),
         .password_fallback = a->job->password_fallback};
+    int r;
 
     if (attempt_open_identity(a, errp) < 0)
         return -1;
     question.auths = identity_auths(&a->identity);
     endpoint_order(&question, chance, &list);
+    r = list.n_usable ? submit_in_turn(a, &list, result, errp) : nowhere_to_go(a, &list, errp);
     for (size_t i = list.n_usable; i < list.n; i++)
         tried(result, &list.items[i], list.items[i].refused);
-    return list.n_usable ? submit_in_turn(a, &list, result, errp) : nowhere_to_go(a, &list, errp);
+    return r;
 }
 
 /*
