@@ -253,7 +253,9 @@ TEST(msext_writes_the_controls_that_the_notes_print)
         "303c02010406082b06010505070708312d302b02010030030201013021301f0603551d110418301682146c696e7578"
         "30312e636f6e746f736f2e74657374");
     while (sk_TAGGED_ATTRIBUTE_num(list)) {
-        CLEANUP(TAGGED_ATTRIBUTE_freep) TAGGED_ATTRIBUTE *control = sk_TAGGED_ATTRIBUTE_pop(list);
+        TAGGED_ATTRIBUTE *control = sk_TAGGED_ATTRIBUTE_pop(list);
+
+        TAGGED_ATTRIBUTE_freep(&control);
     }
     sk_TAGGED_ATTRIBUTE_free(list);
 }

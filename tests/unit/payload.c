@@ -405,6 +405,43 @@ static void use_no_signature(struct bytes *message)
     CMS_ContentInfo_free(info);
 }
 
+/* Gives the one signature the algorithm identifier that Windows writes for an elliptic key. */
+static void use_windows_algorithm(struct bytes *message, bool with_parameters)
+{
+    const unsigned char *at = message->data;
+    CMS_ContentInfo *info = d2i_CMS_ContentInfo(NULL, &at, (long)message->len);
+    unsigned char *der = NULL;
+    X509_ALGOR *algorithm = NULL;
+    int len;
+
+    CMS_SignerInfo_get0_algs(sk_CMS_SignerInfo_value(CMS_get0_SignerInfos(info), 0), NULL, NULL, NULL, &algorithm);
+    assert_true(X509_ALGOR_set0(algorithm, oid_to_asn1(OID_EC), with_parameters ? V_ASN1_OBJECT : V_ASN1_UNDEF,
+        with_parameters ? oid_to_asn1(OID_P256) : NULL));
+    len = i2d_CMS_ContentInfo(info, &der);
+    assert_true(len > 0);
+    bytes_set(message, der, (size_t)len);
+    OPENSSL_free(der);
+    CMS_ContentInfo_free(info);
+}
+
+TEST(payload_whose_signature_algorithm_is_just_the_elliptic_key_verifies)
+{
+    for (int with_parameters = 0; with_parameters <= 1; with_parameters++) {
+        CLEANUP(free_scene) struct scene scene = {0};
+        CLEANUP(payload_freep) struct payload *payload = NULL;
+        CLEANUP(err_freep) struct err *err = NULL;
+
+        make_scene(&scene, "P-256", "P-256", false);
+        assert_ok(cmc_build_new(&scene.csr, NULL, &(struct cms_signer){.key = scene.new_key, .hash = "SHA256"},
+                      &scene.message, &err) == 0,
+            err);
+        use_windows_algorithm(&scene.message, with_parameters);
+        payload = parse(&scene.message);
+        assert_ok(payload_verify(payload, &err) == 0, err);
+        assert_string_equal(payload->cms->signers[0].signature_algorithm, OID_EC);
+    }
+}
+
 TEST(payload_with_the_no_signature_mechanism_needs_a_signature_inside)
 {
     CLEANUP(free_scene) struct scene scene = {0};
