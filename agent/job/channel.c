@@ -52,10 +52,10 @@ static const char *const err_names[] = {
     ERR_KINDS(X)
 #undef X
 };
-LOCAL_FIELDS(body_progress_fields, body_progress, FIELD_TEXT(body_progress, text, 4 * MAX_PROGRESS));
+LOCAL_FIELDS(body_progress_fields, body_progress, FIELD_TEXT(body_progress, text, PRINTABLE_BYTES(MAX_PROGRESS)));
 LOCAL_FIELDS(body_failed_fields, body_failed, FIELD_ENUM(body_failed, kind, err_names),
-    FIELD_TEXT(body_failed, text, 4 * MAX_FAILURE_TEXT), FIELD_TEXT(body_failed, hint, 4 * MAX_FAILURE_TEXT),
-    FIELD_U32(body_failed, code),
+    FIELD_TEXT(body_failed, text, PRINTABLE_BYTES(MAX_FAILURE_TEXT)),
+    FIELD_TEXT(body_failed, hint, PRINTABLE_BYTES(MAX_FAILURE_TEXT)), FIELD_U32(body_failed, code),
     FIELD_LIST(body_failed, endpoints, n_endpoints, job_endpoint, job_endpoint_fields, POLICY_MAX_URIS));
 
 struct channel *channel_new(int fd)

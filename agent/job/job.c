@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "agent/job/job_fields.h"
+#include "protocol/base/printable.h"
 
 #define TEXT POLICY_MAX_TEXT
 
@@ -32,7 +33,7 @@ FIELDS(policy_fields, policy, FIELD_TEXT(policy, id, TEXT), FIELD_TEXT(policy, f
     FIELD_OPT_U32(policy, next_update_hours), FIELD_TIME(policy, fetched_at),
     FIELD_LIST(policy, templates, n_templates, template, template_fields, POLICY_MAX_TEMPLATES),
     FIELD_LIST(policy, cas, n_cas, policy_ca, policy_ca_fields, POLICY_MAX_CAS),
-    FIELD_TEXTS(policy, skipped, JOB_MAX_SKIPPED, TEXT));
+    FIELD_TEXTS(policy, skipped, JOB_MAX_SKIPPED, PRINTABLE_BYTES(TEXT / 4)));
 
 FIELDS(job_place_fields, job_place, FIELD_TEXT(job_place, token_uri, TEXT), FIELD_TEXT(job_place, module, JOB_MAX_PATH),
     FIELD_TEXT(job_place, token_dir, JOB_MAX_PATH), FIELD_TEXT(job_place, key_dir, JOB_MAX_PATH),

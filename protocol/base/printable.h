@@ -7,13 +7,15 @@
 #include "protocol/base/mem.h"
 
 #define PRINTABLE_MAX 4096 /* characters; longer text ends in an ellipsis */
+/* Most bytes of a result of @max characters: four each, and the ellipsis. */
+#define PRINTABLE_BYTES(max) (4 * (max) + 3)
 
 /*
  * Returns @len bytes of text as valid UTF-8 without control characters, line breaks, terminal escapes, or characters
  * that change the direction of writing or hide (bidirectional controls, zero-width, line separators, byte order
  * mark). What is not allowed is shown as \xNN or \u{NNNN}, so that a reader sees that it was there.
  *
- * @max  most characters of the result, 0 for PRINTABLE_MAX
+ * @max  most characters before the ellipsis, 0 for PRINTABLE_MAX
  * Returns owned, never NULL.
  */
 char *printable(const char *text, size_t len, size_t max);

@@ -141,6 +141,29 @@ TEST(channel_carries_job_progress_checkpoint_and_failure)
     assert_int_equal(status, 0);
 }
 
+/* What a server said is in it: four bytes to each of more characters than a failure may have. */
+TEST(channel_carries_a_failure_of_any_length)
+{
+    CLEANUP(line_close) struct line line = line_open();
+    CLEANUP(channel_freep) struct channel *worker = channel_new(line.worker);
+    CLEANUP(channel_event_clear) struct channel_event progress = {0}, failed = {0};
+    CLEANUP(bytes_clear) struct bytes text = {0};
+    CLEANUP(err_freep) struct err *err = NULL, *failure = NULL;
+
+    line.worker = -1; /* is the channel's now */
+    for (int i = 0; i < 5000; i++)
+        bytes_append_text(&text, "\360\237\224\221", NULL);
+    err_set(&failure, ERR_PROTOCOL, "%s", bytes_text(&text));
+    err_hint(&failure, "%s", bytes_text(&text));
+    channel_progress(worker, "%s", bytes_text(&text));
+    assert_ok(channel_failed(worker, failure, NULL, 0, &err) == 0, err);
+    hear(&line, JOB_ENROLL, &progress);
+    assert_int_equal(progress.type, CHANNEL_PROGRESS);
+    hear(&line, JOB_ENROLL, &failed);
+    assert_int_equal(failed.type, CHANNEL_FAILED);
+    assert_int_equal(strlen(err_text(failed.failure)), 4 * 4000 + 3);
+}
+
 TEST(channel_reads_the_result_of_each_kind)
 {
     static const struct {
