@@ -5,17 +5,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/config/file.h"
 #include "agent/job/job_fields.h"
+#include "protocol/base/printable.h"
 #include "protocol/base/when.h"
 
 #define MAX_RECORD   (16u << 20)
-#define MAX_TEXT     4096
+#define MAX_SENTENCE 4000 /* characters */
+#define MAX_TEXT     PRINTABLE_BYTES(MAX_SENTENCE)
 #define MAX_ID       128
 #define MAX_PREVIOUS 64
 #define FILE_NAME    "record.json"
 #define DAMAGED      ".damaged"
+
+enum load_outcome { RECORD_LOADED, RECORD_NONE };
 
 static const char *const state_names[] = {
 #define X(name, text) text,
@@ -74,8 +79,15 @@ void record_count_request(struct record *record, int64_t now)
     record->request_day = now / WHEN_DAY;
 }
 
+/* A text of ours may hold anything that a server said, and be longer than what a record takes. */
+static char *bounded(const char *text)
+{
+    return text ? printable(text, strlen(text), MAX_SENTENCE) : NULL;
+}
+
 void record_note(struct record *record, int64_t now, const char *fmt, ...)
 {
+    CLEANUP(mem_freep) char *text = NULL;
     struct record_event *event;
     va_list ap;
 
@@ -86,16 +98,9 @@ void record_note(struct record *record, int64_t now, const char *fmt, ...)
     event = MEM_APPEND(record->history, record->n_history);
     event->when = now;
     va_start(ap, fmt);
-    event->what = mem_vprintf(fmt, ap);
+    text = mem_vprintf(fmt, ap);
     va_end(ap);
-    if (strlen(event->what) > MAX_TEXT)
-        event->what[MAX_TEXT] = 0;
-}
-
-/* A text of ours may be longer than what a record takes. */
-static char *bounded(const char *text)
-{
-    return text ? mem_strndup(text, MAX_TEXT) : NULL;
+    event->what = bounded(text);
 }
 
 static void forget_endpoints(struct record *record)
@@ -155,14 +160,7 @@ DEFINE_FREEP(struct record, record_free)
 
 /* --- on disk --- */
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t n = strlen(text), m = strlen(end);
-
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
-/* 0, or -1 and why; *@newer when a later version of ours wrote it. */
+/* 0, RECORD_NONE, or -1 and why; *@newer when a later version of ours wrote it. */
 static int load(const char *path, const char *id, struct record **out, bool *newer, struct err **errp)
 {
     CLEANUP(bytes_clear) struct bytes text = {0};
@@ -171,7 +169,7 @@ static int load(const char *path, const char *id, struct record **out, bool *new
 
     *newer = false;
     if (outcome == FILE_MISSING)
-        return err_set(errp, ERR_STORE, "'%s' is missing", path);
+        return RECORD_NONE;
     if (outcome < 0)
         return -1;
     if (fields_peek_u32(text.data, text.len, "version", &record->version) && record->version > RECORD_VERSION) {
@@ -195,12 +193,17 @@ static void load_one(const char *dir, const char *id, struct record_list *list, 
     CLEANUP(mem_freep) char *problem = NULL;
     struct record *record;
     bool newer;
+    int r = load(path, id, &record, &newer, &why);
 
-    if (load(path, id, &record, &newer, &why) == 0) {
+    if (r == 0)
         *MEM_APPEND(list->items, list->n) = record;
+    if (r >= 0 && access(aside, F_OK) < 0)
         return;
-    }
-    if (newer)
+    if (r >= 0)
+        problem = mem_printf("record of '%s' was damaged earlier and is kept as %s; while it is there, keys without a "
+                             "record stay in the token: remove it when nothing of it is needed",
+            id, aside);
+    else if (newer)
         problem = mem_printf("record of '%s': %s; it is left alone: install that version again", id, err_text(why));
     else if (err_kind(why) == ERR_INVALID && rename(path, aside) == 0)
         problem = mem_printf("record of '%s' is damaged and was set aside as %s: %s; the enrollment starts anew", id,
@@ -224,7 +227,7 @@ int record_load_all(const char *dir, struct record_list *out, struct strlist *pr
     if (!entries)
         return err_set(errp, ERR_STORE, "reading '%s': %m", dir);
     while ((entry = readdir(entries)))
-        if (entry->d_name[0] != '.' && !ends_with(entry->d_name, DAMAGED))
+        if (entry->d_name[0] != '.')
             strlist_add(&ids, entry->d_name);
     (void)closedir(entries);
     if (ids.n)

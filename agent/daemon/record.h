@@ -89,7 +89,8 @@ void record_drop_attempt(struct record *record);
 
 /*
  * Reads every record under @dir (private/enrollments). One that is damaged, or from a newer version, is never
- * touched again but by a person: a damaged one is moved aside to ID.damaged, and each is told of in @problems.
+ * touched again but by a person: a damaged one is moved aside to ID/record.json.damaged, and each is told of in
+ * @problems, for as long as it is there.
  * Returns 0, or -1 with ERR_STORE when @dir itself cannot be read.
  */
 int record_load_all(const char *dir, struct record_list *out, struct strlist *problems, struct err **errp);
