@@ -210,6 +210,8 @@ static void load_one(const char *dir, const char *id, struct record_list *list, 
             aside, err_text(why));
     else
         problem = mem_printf("record of '%s': %s", id, err_text(why));
+    if (r < 0 && access(path, F_OK) == 0)
+        strlist_add(&list->left_alone, id);
     strlist_add(problems, problem);
 }
 
@@ -261,6 +263,7 @@ void record_list_clear(struct record_list *list)
     for (size_t i = 0; i < list->n; i++)
         record_free(list->items[i]);
     free(list->items);
+    strlist_clear(&list->left_alone);
     *list = (struct record_list){0};
 }
 

@@ -69,6 +69,7 @@ struct record {
 struct record_list {
     struct record **items; /* each owned */
     size_t n;
+    struct strlist left_alone; /* ids whose record could not be read and must not be replaced */
 };
 
 const char *record_state_name(enum record_state state);
@@ -90,7 +91,7 @@ void record_drop_attempt(struct record *record);
 /*
  * Reads every record under @dir (private/enrollments). One that is damaged, or from a newer version, is never
  * touched again but by a person: a damaged one is moved aside to ID/record.json.damaged, and each is told of in
- * @problems, for as long as it is there.
+ * @problems, for as long as it is there. The others are in out->left_alone.
  * Returns 0, or -1 with ERR_STORE when @dir itself cannot be read.
  */
 int record_load_all(const char *dir, struct record_list *out, struct strlist *problems, struct err **errp);

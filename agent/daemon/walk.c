@@ -201,6 +201,7 @@ static char *local_id(const char *server, const char *oid)
     return mem_printf("%s-%.8s", server, hex);
 }
 
+/* NULL: there is one that could not be read, and a new one would replace it. */
 static struct record *record_for(struct agent *agent, const struct group *group, const struct decision *d)
 {
     const struct settings_server *automatic = group_autoenroll(group);
@@ -210,7 +211,7 @@ static struct record *record_for(struct agent *agent, const struct group *group,
                          : local_id(automatic->name, d->template->oid);
     struct record *record = record_find(&agent->records, id);
 
-    if (record)
+    if (record || strlist_has(&agent->records.left_alone, id))
         return record;
     record = record_add(&agent->records, id);
     record->certificate = d->wish ? mem_strdup(d->wish->name) : NULL;
@@ -265,6 +266,10 @@ static int carry_out(struct errand *e, const struct decision *d, struct err **er
         break;
     }
     e->record = record_for(e->agent, e->group, d);
+    if (!e->record) { /* told of among the problems */
+        failed(e->walk, ERR_STORE);
+        return 0;
+    }
     add_line(e->walk, e->record, e->record->id, d);
     if (!e->agent->options->json)
         printf("%s: %s: %s\n", e->record->id, decide_action_name(d->action), reason);

@@ -158,6 +158,7 @@ TEST(record_that_is_damaged_is_set_aside_and_the_others_load)
         assert_string_equal(list.items[1]->id, "c");
         assert_int_equal(problems.n, 1);
         assert_contains(problems.items[0], "record of 'b' is damaged and was set aside as");
+        assert_int_equal(list.left_alone.n, 0);
         read_file(dir, "b", "record.json.damaged", &aside);
         assert_string_equal(bytes_text(&aside), damages[i]);
         load(dir, &again, &later);
@@ -181,6 +182,7 @@ TEST(record_of_a_later_version_is_left_alone)
     assert_int_equal(list.n, 1);
     assert_int_equal(problems.n, 1);
     assert_contains(problems.items[0], "written by a later version of autoenroll (2, this one knows 1)");
+    assert_true(strlist_has(&list.left_alone, "b")); /* no new one may take its place */
     read_file(dir, "b", "record.json", &text);
     assert_string_equal(bytes_text(&text), later);
 }
