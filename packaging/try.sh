@@ -13,7 +13,8 @@ fail() {
 
 say "1. Installing what is missing, building"
 packaging/install-dependencies build try
-if ! { cmake --preset release && cmake --build --preset release -j "$(nproc)"; } >try.log 2>&1; then
+programs=(autoenrolld autoenroll-worker autoenroll autoenroll-server-ref)
+if ! { cmake --preset release && cmake --build --preset release -j "$(nproc)" --target "${programs[@]}"; } >try.log 2>&1; then
     tail -n 40 try.log >&2
     fail "it does not build; $PWD/try.log says more"
 fi
@@ -23,7 +24,6 @@ bin=$PWD/build/bin
 unset SSL_CERT_FILE SSL_CERT_DIR CURL_CA_BUNDLE OPENSSL_CONF SOFTHSM2_CONF CREDENTIALS_DIRECTORY
 unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
 
-umask 077
 dir=$(mktemp -d "${TMPDIR:-/tmp}/autoenroll-try.XXXXXX")
 server=
 clean_up() {
@@ -35,6 +35,17 @@ clean_up() {
 }
 trap clean_up EXIT
 trap 'exit 130' INT TERM
+
+# As root the agent runs as it should: the daemon as one user, what touches network and token as another. Both must be
+# able to reach the programs and the directory.
+agent_options=()
+if [ "$(id -u)" = 0 ]; then
+    mkdir -m 755 "$dir/bin"
+    install -m 755 "$bin/autoenrolld" "$bin/autoenroll-worker" "$bin/autoenroll" "$bin/autoenroll-server-ref" "$dir/bin"
+    bin=$dir/bin
+    agent_options=(--run-as nobody --worker-as daemon)
+    chmod 711 "$dir"
+fi
 
 say "2. A CA with its policy and enrollment servers (CEP, CES), on loopback"
 "$bin/autoenroll-server-ref" init "$dir/server" --user demo
@@ -50,21 +61,24 @@ url=$(sed -n 's/^READY //p' "$dir/server.log")
 policy_id=$(sed -n 's/^ID = //p' "$dir/server/server.conf")
 echo "serving $url, policy $policy_id"
 
-mkdir "$dir/credentials"
+install -m 644 "$dir/server/root.pem" "$dir/root.pem"
+mkdir -m 700 "$dir/credentials"
 mv "$dir/server/password" "$dir/credentials/demo.password"
+[ "$(id -u)" != 0 ] || chown -R daemon "$dir/credentials"
 cat >"$dir/autoenroll.conf" <<END
 [policy-server "demo"]
 uri           = $url/ADPolicyProvider_CEP_UsernamePassword/service.svc/CEP
 auth          = username
 username      = demo
-ca-file       = $dir/server/root.pem
+ca-file       = $dir/root.pem
 policy-id     = $policy_id
 ces-hosts     = ${url#https://}
+autoenroll    = yes
 
 [policy-server "demo-renewal"]
 uri           = $url/KeyBasedRenewal_ADPolicyProvider_CEP_Certificate/service.svc/CEP
 auth          = certificate
-ca-file       = $dir/server/root.pem
+ca-file       = $dir/root.pem
 policy-id     = $policy_id
 ces-hosts     = ${url#https://}
 cost          = 1
@@ -80,7 +94,7 @@ sed 's/^/    /' "$dir/autoenroll.conf"
 
 agent() {
     CREDENTIALS_DIRECTORY=$dir/credentials "$bin/autoenrolld" --oneshot --config "$dir/autoenroll.conf" \
-        --state-dir "$dir/state" --runtime-dir "$dir/run" "$@"
+        --state-dir "$dir/state" "${agent_options[@]}" "$@"
 }
 certificate=$dir/state/public/certs/device/current/cert.pem
 
@@ -92,7 +106,7 @@ show_token() {
 }
 softhsm=$(find /usr/lib /usr/lib64 -name libsofthsm2.so 2>/dev/null | head -n 1)
 
-say "3. Enrolling: the agent shows a password"
+say "3. Enrolling: the agent shows a password, and takes what the policy grants and what its configuration names"
 agent || fail "enrolling failed"
 [ -s "$certificate" ] || fail "there is no certificate"
 serial=$(openssl x509 -in "$certificate" -noout -serial)
@@ -122,7 +136,7 @@ new_serial=$(openssl x509 -in "$certificate" -noout -serial)
 new_key=$(openssl x509 -in "$certificate" -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum)
 [ "$serial" != "$new_serial" ] || fail "the certificate has the same serial number as before"
 [ "$key" != "$new_key" ] || fail "the certificate has the same key as before"
-openssl verify -CAfile "$dir/server/root.pem" -untrusted "$(dirname "$certificate")/chain.pem" "$certificate" ||
+openssl verify -CAfile "$dir/root.pem" -untrusted "$(dirname "$certificate")/chain.pem" "$certificate" ||
     fail "openssl does not trust the new certificate"
 
 say "Done"

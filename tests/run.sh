@@ -19,11 +19,13 @@ names=()
 # build PRESET: 0 when it is built.
 build() {
     echo "== building: $1"
-    cmake --preset "$1" >"build.$1.log" 2>&1 && cmake --build --preset "$1" -j "$jobs" >>"build.$1.log" 2>&1
-    local status=$?
-    grep -A5 'warning:' "build.$1.log" | head -n 60
-    [ $status = 0 ] || tail -n 60 "build.$1.log"
-    rm -f "build.$1.log"
+    local log status
+    log=$(mktemp)
+    { cmake --preset "$1" && cmake --build --preset "$1" -j "$jobs"; } >"$log" 2>&1
+    status=$?
+    grep -A5 'warning:' "$log" | head -n 60
+    [ $status = 0 ] || tail -n 60 "$log"
+    rm -f "$log"
     [ $status = 0 ] && return 0
     summary+=("$1: does not build")
     failed=$((failed + 1))
