@@ -24,7 +24,7 @@ static const struct field_word auth_words[] = {
 };
 
 static const struct field_word algorithm_words[] = {
-#define X(id, name, oid, bits) {name, KEY_##id},
+#define X(id, name, oid) {name, KEY_##id},
     KEY_ALGORITHMS(X)
 #undef X
         {NULL, 0},
@@ -34,7 +34,7 @@ static const struct {
     const char *name;
     const char *oid;
 } algorithms[] = {
-#define X(id, name, oid, bits) {name, oid},
+#define X(id, name, oid) {name, oid},
     KEY_ALGORITHMS(X)
 #undef X
 };

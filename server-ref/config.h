@@ -26,13 +26,14 @@ struct service {
     uint32_t priority;      /* CES: as the policy shows it, lower goes first */
 };
 
+/* name here, word in the configuration, OID in the policy */
 #define KEY_ALGORITHMS(X)                                                                                              \
-    X(RSA, "RSA", "1.2.840.113549.1.1.1", 0)                                                                           \
-    X(P256, "ECDSA_P256", "1.2.840.10045.3.1.7", 256)                                                                  \
-    X(P384, "ECDSA_P384", "1.3.132.0.34", 384)                                                                         \
-    X(P521, "ECDSA_P521", "1.3.132.0.35", 521)
+    X(RSA, "RSA", "1.2.840.113549.1.1.1")                                                                              \
+    X(P256, "ECDSA_P256", "1.2.840.10045.3.1.7")                                                                       \
+    X(P384, "ECDSA_P384", "1.3.132.0.34")                                                                              \
+    X(P521, "ECDSA_P521", "1.3.132.0.35")
 
-#define X(id, name, oid, bits) KEY_##id,
+#define X(id, name, oid) KEY_##id,
 enum key_algorithm { KEY_ALGORITHMS(X) };
 #undef X
 

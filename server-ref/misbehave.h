@@ -36,7 +36,7 @@ struct misbehave {
     bool never_answer;     /* reads the request, then stays silent */
     bool cut_answer;       /* announces all of the answer, sends half of it, hangs up */
     uint32_t status;       /* answers with this HTTP status and no SOAP; 0: not */
-    char *redirect;        /* owned; answers 302 with this address; NULL: not */
+    char *redirect;        /* owned; answers 307 with this address; NULL: not */
     uint32_t oversize;     /* pads the answer to so many bytes; 0: not */
     bool wrong_relates_to; /* RelatesTo is a fresh id */
     bool no_relates_to;    /* there is none */
