@@ -22,7 +22,7 @@ ASN1_SEQUENCE(TAGGED_REQUEST) = {
 } static_ASN1_SEQUENCE_END(TAGGED_REQUEST)
 DEFINE_STACK_OF(TAGGED_REQUEST)
 
-/* [MS-WSTEP notes] 5.3. Of the three kinds of requests only tcr [0] is read. */
+/* RFC 5272 3.2. Of the three kinds of requests only tcr [0] is read. */
 typedef struct {
     STACK_OF(TAGGED_ATTRIBUTE) *controls;
     STACK_OF(TAGGED_REQUEST) *requests;

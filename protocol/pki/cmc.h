@@ -10,7 +10,7 @@
 
 #define CMC_MAX_CONTROLS 64
 
-/* What goes beside the PKCS#10, [MS-WSTEP notes] 5.3. {0} is none. */
+/* What goes beside the PKCS#10, [MS-WCCE] 2.2.2.7 and RFC 5272 6. {0} is none. */
 struct cmc_controls {
     struct csr_attributes attributes; /* 1.3.6.1.4.1.311.10.10.1: client info, encrypted key hash */
     struct csr_extensions extensions; /* 1.3.6.1.5.5.7.7.8 */
@@ -31,13 +31,14 @@ void cmc_controls_clear(struct cmc_controls *controls);
 int cmc_build_new(const struct bytes *csr, const struct cmc_controls *controls, const struct cms_signer *new_key,
     struct bytes *out, struct err **errp);
 /*
- * Renewal, 5.4.2: two signers, the new key by key identifier and the old one by issuer and serial number of
+ * Renewal for a schema 2 template or later: two signers, the new key by key identifier and the old one by issuer and
+ * serial number of
  * @old->cert, which is enclosed and must be the certificate in attribute 1.3.6.1.4.1.311.13.1 of @csr. The signers
  * are a SET OF: the encoder puts the shorter first, which is the new key's unless the old key is EC and the new RSA.
  */
 int cmc_build_renewal(const struct bytes *csr, const struct cmc_controls *controls, const struct cms_signer *new_key,
     const struct cms_signer *old, struct bytes *out, struct err **errp);
-/* On behalf of @requester (DOMAIN\account), 5.5: regInfo, and the agent as second signer. */
+/* On behalf of @requester (DOMAIN\account): regInfo, and the agent as second signer. */
 int cmc_build_on_behalf(const struct bytes *csr, const char *requester, const struct cms_signer *new_key,
     const struct cms_signer *agent, struct bytes *out, struct err **errp);
 

@@ -10,7 +10,7 @@
 
 #define TEXT_MAX 1024 /* characters of a status text that we show */
 
-/* [MS-WSTEP notes] 5.9.1 */
+/* RFC 5272 6.1 */
 /* clang-format off */
 typedef struct {
     ASN1_OCTET_STRING *token;
@@ -286,7 +286,7 @@ int cmc_response_parse(const void *der, size_t len, struct cmc_response **out, s
 
 /* ---- verifying ---- */
 
-/* 5.9.1: real signers are named by issuer and serial number; the specification prints subject and serial number. */
+/* Real signers are named by issuer and serial number; [MS-WCCE] 2.2.2.8 prints subject and serial number. */
 static bool may_have_signed(const struct cert *cert, const struct cms_signer_info *signer)
 {
     if (!cert->is_ca)

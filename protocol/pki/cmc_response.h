@@ -12,7 +12,7 @@
 
 enum cmc_status { CMC_ISSUED = 0, CMC_FAILED = 2, CMC_PENDING = 3 };
 
-/* What a CA answers, [MS-WSTEP notes] 5.9.1. Borrowed throughout. */
+/* What a CA answers, [MS-WCCE] 2.2.2.8. Borrowed throughout. */
 struct cmc_response_spec {
     enum cmc_status status;
     const char *text;                     /* "Issued", "Taken Under Submission", ... or NULL */
@@ -64,7 +64,7 @@ int cmc_response_verify(
     struct cmc_response *response, const struct cert_list *candidates, const struct cert **signer, struct err **errp);
 
 /*
- * The issued certificate among those enclosed, 5.9.3: whose SHA-1 is the issued hash, else whose key is @spki; never
+ * The issued certificate among those enclosed: whose SHA-1 is the issued hash, else whose key is @spki; never
  * by position. Borrowed; NULL with ERR_UNTRUSTED when there is none, or when what the hash names has another key.
  *
  * @spki  may be NULL: by hash only

@@ -36,13 +36,13 @@ int cms_sign(const char *content_type, const struct bytes *content, const struct
     const struct cms_signer *signers, size_t n, struct bytes *out, struct err **errp);
 
 /*
- * Renewal of a certificate of a schema 1 template, [MS-WSTEP notes] 5.4.1. @old->cert is the old certificate, and the
+ * Renewal of a certificate of a schema 1 template: CMS around PKCS#10. @old->cert is the old certificate, and the
  * one in attribute 1.3.6.1.4.1.311.13.1 of @csr.
  */
 int cms_build_renewal(const struct bytes *csr, const struct cms_signer *old, struct bytes *out, struct err **errp);
-/* On behalf of @agent->requester, 5.5; @agent->cert is the enrollment agent's. */
+/* On behalf of @agent->requester; @agent->cert is the enrollment agent's. */
 int cms_build_on_behalf(const struct bytes *csr, const struct cms_signer *agent, struct bytes *out, struct err **errp);
-/* The degenerate answer, 5.9.2. */
+/* The degenerate answer: certificates, no content, no signer. */
 int certs_only_build(const struct cert_list *certificates, struct bytes *out, struct err **errp);
 
 enum cms_signer_id { CMS_BY_KEY_ID, CMS_BY_ISSUER_SERIAL };

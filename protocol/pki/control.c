@@ -11,7 +11,7 @@ ASN1_SEQUENCE(TAGGED_ATTRIBUTE) = {
     ASN1_SET_OF(TAGGED_ATTRIBUTE, values, ASN1_ANY),
 } ASN1_SEQUENCE_END(TAGGED_ATTRIBUTE)
 
-/* [MS-WSTEP notes] 5.3: which message (0 is this one), which parts of it, what to add to them. */
+/* Which message (0 is this one), which parts of it, what to add to them. */
 typedef struct {
     ASN1_INTEGER *reference;
     STACK_OF(ASN1_INTEGER) *parts;

@@ -204,7 +204,7 @@ static int read_attestation(
     return 0;
 }
 
-/* The attributes of 5.1 and 5.8.1, by identifier. */
+/* The attributes of [MS-WCCE] 2.2.2.7 that we use, by identifier. */
 static const struct {
     const char *oid;
     int (*read)(struct csr *csr, const struct bytes *value, struct err **errp);
@@ -384,7 +384,7 @@ static int signed_part(const struct bytes *der, const uint8_t **part, size_t *le
     return 0;
 }
 
-/* 5.2.1 */
+/* The signature is a bare hash of what would be signed, [MS-WCCE] 3.2.2.6.2.1. */
 static int verify_null(const struct csr *csr, const X509_REQ *req, struct err **errp)
 {
     CLEANUP(EVP_MD_freep) EVP_MD *md = der_digest(csr->signature_hash, errp);

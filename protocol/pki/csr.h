@@ -68,7 +68,7 @@ struct csr {
     struct pubkey key;
     char *signature_algorithm; /* dotted OID */
     char *signature_hash;      /* "SHA256", ...; NULL where unknown */
-    bool null_signature;       /* "signed" with a bare hash, [MS-WSTEP notes] 5.2.1 */
+    bool null_signature;       /* "signed" with a bare hash of the content */
 
     struct csr_attributes attributes; /* all of them, in the order of the DER; without the requests for extensions */
     struct csr_extensions extensions; /* of both attributes that request extensions */

@@ -9,7 +9,7 @@ static const struct hresult table[] = {
 #undef X
 };
 
-/* [MS-WSTEP notes] 4.3, last line */
+/* What is not in the table: the system below may recover, everything else is for a person. */
 static const struct hresult unknown_win32 = {0, "", HRESULT_LATER, "an error of the server's operating system",
     "Wait; if it stays so, ask the CA's administrator to look into the server's event log."};
 static const struct hresult unknown_other = {0, "", HRESULT_ADMIN, "an error that is not in our table",

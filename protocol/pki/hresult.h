@@ -3,7 +3,7 @@
 
 #include <stdint.h>
 
-/* What can help, [MS-WSTEP notes] 4.3; a code may have several, to be tried in this order. */
+/* What can help; a code may have several, to be tried in this order. */
 #define HRESULT_ACTIONS(X)                                                                                             \
     X(LATER)          /* keep the state, try again with growing delay, no new key */                                   \
     X(REFETCH)        /* fetch the policy in full, retry once if it still offers the template */                       \
@@ -26,8 +26,8 @@ enum hresult_action { HRESULT_ACTIONS(X) };
 #undef X
 
 /*
- * Every code of [MS-WSTEP notes] 4.4, and those that only a client finds: code, name, actions, what it means, and what
- * a person should do.
+ * Every code that a CA or an enrollment service is known to give, and those that only a client finds: code, name,
+ * actions, what it means, and what a person should do.
  */
 /* clang-format off */
 #define HRESULTS(X)                                                                                                    \
@@ -331,7 +331,7 @@ struct hresult {
 enum hresult_code { HRESULTS(X) };
 #undef X
 
-/* Borrowed, never NULL: a code that is not in the table gives a general entry with name "" (4.3, last line). */
+/* Borrowed, never NULL: a code that is not in the table gives a general entry with name "". */
 const struct hresult *hresult_find(uint32_t code);
 /* "0x80094012 CERTSRV_E_TEMPLATE_DENIED: the account lacks ..."; returns owned. */
 char *hresult_describe(uint32_t code);

@@ -6,7 +6,7 @@
 
 /* Every object identifier that we name: the constant OID_X, its dotted text, its name for a person. */
 #define OIDS(X)                                                                                                        \
-    /* CMS and PKCS#10, [MS-WSTEP notes] 8 */                                                                          \
+    /* CMS and PKCS#10 */                                                                                              \
     X(DATA, "1.2.840.113549.1.7.1", "data")                                                                            \
     X(SIGNED_DATA, "1.2.840.113549.1.7.2", "signedData")                                                               \
     X(ENVELOPED_DATA, "1.2.840.113549.1.7.3", "envelopedData")                                                         \
@@ -64,7 +64,7 @@
     X(EXTENDED_KEY_USAGE, "2.5.29.37", "extended key usage")                                                           \
     X(AUTHORITY_INFO_ACCESS, "1.3.6.1.5.5.7.1.1", "authority information access")                                      \
     X(OCSP_NO_CHECK, "1.3.6.1.5.5.7.48.1.5", "OCSP no check")                                                          \
-    /* extended key usages and application policies, [MS-XCEP notes] 7.2 */                                            \
+    /* extended key usages and application policies */                                                                 \
     X(EKU_ANY, "2.5.29.37.0", "any purpose")                                                                           \
     X(EKU_SERVER_AUTH, "1.3.6.1.5.5.7.3.1", "server authentication")                                                   \
     X(EKU_CLIENT_AUTH, "1.3.6.1.5.5.7.3.2", "client authentication")                                                   \
@@ -90,7 +90,7 @@
     X(ATTESTED_EK_LIST, "1.3.6.1.4.1.311.21.30", "key attested by endorsement key list")                               \
     X(ATTESTED_EK_CERT, "1.3.6.1.4.1.311.21.31", "key attested by endorsement key certificate")                        \
     X(ATTESTED_CREDENTIALS, "1.3.6.1.4.1.311.21.32", "key attested on the user's credentials")                         \
-    /* algorithms, [MS-XCEP notes] 7.4 */                                                                              \
+    /* algorithms */                                                                                                   \
     X(RSA, "1.2.840.113549.1.1.1", "RSA")                                                                              \
     X(RSAES_OAEP, "1.2.840.113549.1.1.7", "RSAES-OAEP")                                                                \
     X(RSASSA_PSS, "1.2.840.113549.1.1.10", "RSASSA-PSS")                                                               \

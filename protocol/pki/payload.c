@@ -43,7 +43,7 @@ static int parse_enveloped(const struct bytes *der, struct payload *payload, str
     return 0;
 }
 
-/* What the controls say becomes part of the request, 5.3. */
+/* What the controls say becomes part of the request. */
 static int apply_controls(struct csr *csr, const struct cmc_controls *controls, struct err **errp)
 {
     for (size_t i = 0; i < controls->attributes.n; i++)
@@ -105,7 +105,7 @@ static int parse_content_info(
         type ? oid_name(type) : "of no valid type");
 }
 
-/* [MS-WSTEP notes] 2.2: what stands first says what it is. */
+/* What stands first says what it is. */
 static int parse_by_content(const struct bytes *der, struct payload *payload, struct err **errp)
 {
     const uint8_t *at = der->data, *end = der->data + der->len, *first;
@@ -214,7 +214,7 @@ static bool signed_by_new_key(const struct payload *payload)
     return false;
 }
 
-/* 5.4.3, 4 and 5: the old certificate is enclosed, byte for byte, and it is a signer's. */
+/* The old certificate is enclosed, byte for byte, and it is a signer's. */
 static int check_renewal(const struct payload *payload, struct err **errp)
 {
     const struct cert *old = payload->csr->old_cert;

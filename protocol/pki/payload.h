@@ -12,7 +12,7 @@
 
 #define PAYLOAD_MAX_DER (1u << 20)
 
-/* By the DER alone, [MS-WSTEP notes] 2.2: kind, and what it is for a person. */
+/* By the DER alone, since senders label it in several ways: kind, and what it is for a person. */
 #define PAYLOAD_KINDS(X)                                                                                               \
     X(PKCS10, "PKCS#10 request")                                                                                       \
     X(CMS_PKCS10, "CMS around a PKCS#10 request")                                                                      \
@@ -47,7 +47,7 @@ struct payload {
 int payload_parse(const void *der, size_t len, struct payload **out, struct err **errp);
 
 /*
- * Verifies a request as 5.4.3 (1 to 5, as far as the message itself goes) and 6.2 (3) have it: the inner signature;
+ * Verifies a request as far as the message itself goes, [MS-WCCE] 3.2.2.6.2.1: the inner signature;
  * every outer one, by the key of the PKCS#10 where the signer is named by its key identifier, by the enclosed
  * certificate otherwise; for a renewal, that the old certificate is enclosed and signed. Whether the signers'
  * certificates are to be trusted is the caller's question. A kind that is not a request: CRYPT_E_INVALID_MSG_TYPE.

@@ -26,7 +26,7 @@ int pubkey_parse(const void *der, size_t len, struct pubkey *out, struct err **e
 int pubkey_from_evp(EVP_PKEY *key, struct pubkey *out, struct err **errp);
 /* A key that verifies in software, whatever made the original. Returns owned (EVP_PKEY_free), NULL on failure. */
 EVP_PKEY *pubkey_load(const struct bytes *spki, struct err **errp);
-/* The same key, [MS-WSTEP notes] 7.2: modulus and exponent, or point and curve, however they are encoded. */
+/* The same key: modulus and exponent, or point and curve, however they are encoded. */
 bool pubkey_equal(const struct bytes *spki_a, const struct bytes *spki_b);
 
 char *pubkey_describe(const struct pubkey *key); /* "RSA 2048", "EC P-256"; returns owned */

@@ -259,7 +259,7 @@ TEST(pki_samples_of_cmc_requests_verify_with_openssl_too)
     }
 }
 
-TEST(pki_samples_of_windows_requests_have_the_attributes_that_the_notes_describe)
+TEST(pki_samples_of_windows_requests_have_the_attributes_that_the_specification_describes)
 {
     CLEANUP(bytes_clear) struct bytes der = {0};
     CLEANUP(bytes_clear) struct bytes hash = {0};

@@ -94,13 +94,13 @@ TEST(cmc_response_issued_has_leaf_chain_and_hash)
         assert_true(cert_equal(leaf, scene.leaf));
         assert_ok(cmc_response_check_leaf(response, scene.leaf, &err) == 0, err);
         assert_int_equal(cmc_response_check_leaf(response, scene.ca, NULL), -1);
-        /* control 1 as the notes print it */
+        /* control 1 as spec/ms-wstep.md prints it */
         assert_contains_hex(
             &response->cms->content, "302102010106082b060105050707013112301002010030030201010c06497373756564");
     }
 }
 
-TEST(cmc_response_pending_is_what_the_notes_print)
+TEST(cmc_response_pending_is_encoded_as_specified)
 {
     const struct bytes token = {.data = (uint8_t[]){0x04, 0x13}, .len = 2};
     CLEANUP(free_scene) struct scene scene = {0};

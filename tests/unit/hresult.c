@@ -4,7 +4,7 @@
 
 #include "tests/testing.h"
 
-TEST(hresult_knows_every_code_that_the_notes_list)
+TEST(hresult_knows_every_code_of_the_specification)
 {
     CLEANUP(mem_freep) char *path = testing_shared("spec/ms-wstep.md");
     CLEANUP(bytes_clear) struct bytes rows = {0};

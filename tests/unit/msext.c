@@ -8,7 +8,7 @@
 #include "tests/pki_fixture.h"
 #include "tests/testing.h"
 
-/* The whole Attribute, as the notes print it. */
+/* The whole Attribute, as spec/ms-wstep.md prints it. */
 static void assert_attribute(const char *oid, const struct bytes *value, const char *hex)
 {
     const struct csr_attribute attribute = {.oid = mem_strdup(oid), .value = *value};
@@ -33,7 +33,7 @@ static void assert_extension(const char *oid, const struct bytes *value, const c
     pki_assert_hex(&der, hex);
 }
 
-TEST(msext_writes_the_os_version_that_the_notes_print)
+TEST(msext_writes_the_os_version_that_windows_writes)
 {
     CLEANUP(bytes_clear) struct bytes value = {0};
     CLEANUP(mem_freep) char *version = NULL;
@@ -44,7 +44,7 @@ TEST(msext_writes_the_os_version_that_the_notes_print)
     assert_string_equal(version, "6.1.0.2");
 }
 
-TEST(msext_writes_the_client_info_that_the_notes_print)
+TEST(msext_writes_the_client_info_that_windows_writes)
 {
     const struct client_info info = {.machine = (char[]){"linux01.contoso.test"},
         .user = (char[]){"CONTOSO\\LINUX01$"},
@@ -63,7 +63,7 @@ TEST(msext_writes_the_client_info_that_the_notes_print)
     assert_string_equal(back.process, info.process);
 }
 
-TEST(msext_writes_the_enrollment_csp_that_the_notes_print)
+TEST(msext_writes_the_enrollment_csp_that_windows_writes)
 {
     const struct enrollment_csp csp = {
         .key_spec = 1, .name = (char[]){"Microsoft RSA SChannel Cryptographic Provider"}};
@@ -80,7 +80,7 @@ TEST(msext_writes_the_enrollment_csp_that_the_notes_print)
     assert_string_equal(back.name, csp.name);
 }
 
-TEST(msext_writes_the_name_value_pairs_that_the_notes_print)
+TEST(msext_writes_the_name_value_pairs_that_windows_writes)
 {
     CLEANUP(bytes_clear) struct bytes machine = {0};
     CLEANUP(bytes_clear) struct bytes requester = {0};
@@ -113,7 +113,7 @@ TEST(msext_reads_a_list_of_name_value_pairs)
     assert_string_equal(name_values_find(&back, "c"), "d");
 }
 
-TEST(msext_writes_the_template_name_that_the_notes_print_and_reads_both_forms)
+TEST(msext_writes_the_template_name_that_windows_writes_and_reads_both_forms)
 {
     CLEANUP(bytes_clear) struct bytes value = {0};
     CLEANUP(bytes_clear) struct bytes printed = {0};
@@ -129,7 +129,7 @@ TEST(msext_writes_the_template_name_that_the_notes_print_and_reads_both_forms)
     assert_string_equal(other, "Machine");
 }
 
-TEST(msext_writes_the_template_information_that_the_notes_print)
+TEST(msext_writes_the_template_information_that_windows_writes)
 {
     static const char hex[] =
         "303c06092b0601040182371507042f302d06252b0601040182371508c3e8478187d10e81cbb955828fa21c82d3"
@@ -166,7 +166,7 @@ TEST(msext_template_information_may_lack_versions_or_have_the_largest)
     }
 }
 
-TEST(msext_writes_the_application_policies_that_the_notes_print)
+TEST(msext_writes_the_application_policies_that_windows_writes)
 {
     CLEANUP(strlist_clear) struct strlist oids = {0};
     CLEANUP(strlist_clear) struct strlist back = {0};
@@ -182,7 +182,7 @@ TEST(msext_writes_the_application_policies_that_the_notes_print)
     assert_string_equal(back.items[0], OID_EKU_CLIENT_AUTH);
 }
 
-TEST(msext_writes_the_account_sid_that_the_notes_print)
+TEST(msext_writes_the_account_sid_that_windows_writes)
 {
     CLEANUP(bytes_clear) struct bytes value = {0};
     CLEANUP(mem_freep) char *sid = NULL;
@@ -221,7 +221,7 @@ TEST(msext_key_usage_and_eku_round_trip)
     assert_int_equal(back.n, 1);
 }
 
-TEST(msext_writes_the_controls_that_the_notes_print)
+TEST(msext_writes_the_controls_that_windows_writes)
 {
     const struct client_info info = {.machine = (char[]){"linux01.contoso.test"},
         .user = (char[]){"CONTOSO\\LINUX01$"},

@@ -148,7 +148,7 @@ TEST(payload_of_a_cmc_request_has_what_its_controls_add)
     assert_string_equal(name_values_find(&payload->controls.reg_info, "certificatetemplate"), "Workstation2");
     assert_string_equal(name_values_find(&payload->csr->name_values, "CCM"), "linux01.contoso.test");
     assert_null(payload->requester);
-    /* regInfo as the notes print it */
+    /* regInfo as spec/ms-wstep.md prints it */
     assert_non_null(memmem(payload->cms->content.data, payload->cms->content.len,
         "\x06\x08\x2b\x06\x01\x05\x05\x07\x07\x12\x31\x3b\x04\x39"
         "CertificateTemplate=Workstation2&ccm=linux01.contoso.test",
