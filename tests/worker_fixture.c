@@ -41,7 +41,11 @@ void worker_fixture_password(const struct worker_fixture *fixture, const char *n
 
 void worker_fixture_place(const struct worker_fixture *fixture, struct job_place *place)
 {
-    *place = (struct job_place){.token_dir = mem_strdup(fixture->token_dir), .key_dir = mem_strdup(fixture->key_dir)};
+    *place = (struct job_place){.token_uri = mem_strdup_opt(fixture->token_uri),
+        .module = mem_strdup_opt(fixture->module),
+        .token_dir = mem_strdup(fixture->token_dir),
+        .key_dir = mem_strdup(fixture->key_dir),
+        .pin_credential = fixture->token_uri ? mem_strdup("token.pin") : NULL};
     bytes_set(&place->tag, fixture->tag, sizeof(fixture->tag));
 }
 
@@ -99,16 +103,41 @@ void worker_run_clear(struct worker_run *run)
     *run = (struct worker_run){0};
 }
 
+/* What a worker's environment may hold besides PATH, as the daemon gives it. */
+static const char *const passed_through[] = {
+    "ASAN_OPTIONS", "UBSAN_OPTIONS", "SOFTHSM2_CONF", "TPM2_PKCS11_STORE", "TPM2_PKCS11_TCTI", "TSS2_LOG"};
+
+/* What the module of another token loses is not the worker's, see token_fixture.c. Returns owned. */
+static char *suppress_leaks_of_modules(const struct worker_fixture *fixture)
+{
+    static const char text[] = "leak:libtpm2_pkcs11.so\nleak:ASN1_STRING_set\n";
+    CLEANUP(mem_freep) char *path = mem_printf("%s/suppressions", fixture->dir);
+
+    testing_write(path, text, strlen(text));
+    return mem_printf("LSAN_OPTIONS=print_suppressions=0:suppressions=%s", path);
+}
+
+static char **make_environment(const struct worker_fixture *fixture)
+{
+    size_t n = 0;
+    char **environment = mem_calloc(ARRAY_SIZE(passed_through) + 4, sizeof(*environment));
+
+    environment[n++] = mem_strdup("PATH=/usr/bin:/bin");
+    environment[n++] = mem_printf("CREDENTIALS_DIRECTORY=%s", fixture->credentials);
+    for (size_t i = 0; i < ARRAY_SIZE(passed_through); i++)
+        if (getenv(passed_through[i]))
+            environment[n++] = mem_printf("%s=%s", passed_through[i], getenv(passed_through[i]));
+    if (fixture->token_uri)
+        environment[n++] = suppress_leaks_of_modules(fixture);
+    return environment;
+}
+
 /* Only async-signal-safe calls between fork and exec. */
 static pid_t start(const struct worker_fixture *fixture, int fd)
 {
     CLEANUP(mem_freep) char *program = testing_bin("autoenroll-worker");
-    CLEANUP(mem_freep) char *credentials = mem_printf("CREDENTIALS_DIRECTORY=%s", fixture->credentials);
-    CLEANUP(mem_freep)
-    char *asan = mem_printf("ASAN_OPTIONS=%s", getenv("ASAN_OPTIONS") ? getenv("ASAN_OPTIONS") : "detect_leaks=1");
-    char path[] = "PATH=/usr/bin:/bin";
+    CLEANUP(mem_freep) char **environment = make_environment(fixture);
     char *const argv[] = {program, NULL};
-    char *const envp[] = {path, credentials, asan, NULL};
     pid_t pid = fork();
 
     assert_true(pid >= 0);
@@ -117,9 +146,11 @@ static pid_t start(const struct worker_fixture *fixture, int fd)
             (void)dup2(fd, CHANNEL_FD);
         else
             (void)fcntl(fd, F_SETFD, 0);
-        (void)execve(program, argv, envp);
+        (void)execve(program, argv, environment);
         _exit(127);
     }
+    for (size_t i = 0; environment[i]; i++)
+        free(environment[i]);
     return pid;
 }
 

@@ -14,6 +14,8 @@ struct worker_fixture {
     char *token_dir; /* our own SoftHSM token comes here */
     char *key_dir;
     char *credentials; /* $CREDENTIALS_DIRECTORY */
+    char *token_uri;   /* another token, with its PIN as credential token.pin; set by the test, NULL: our own */
+    char *module;
     uint8_t tag[4];
 };
 struct worker_fixture *worker_fixture_new(void); /* the process's own; the same one at each call */

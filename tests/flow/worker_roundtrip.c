@@ -6,6 +6,7 @@
 #include "protocol/pki/cert.h"
 #include "tests/server_fixture.h"
 #include "tests/testing.h"
+#include "tests/token_fixture.h"
 #include "tests/worker_fixture.h"
 
 /* A reference server, a worker's places, and what both know of each other. */
@@ -104,7 +105,7 @@ static void assert_enrolled(struct scene *s)
     keep_pair(s);
 }
 
-/* What is in our own token, by another look than the worker's. */
+/* What is in the token, by another look than the worker's. */
 static void list_token(struct scene *s, struct key_listings *list)
 {
     CLEANUP(mem_freep) char *module = NULL;
@@ -657,4 +658,66 @@ TEST(key_file_needs_a_template_that_allows_it)
     assert_enrolled(&s);
     assert_int_equal(access(s.worker->token_dir, F_OK), 0);
     assert_int_equal(testing_shell(NULL, "test -z \"$(ls '%s')\"", s.worker->token_dir), 0);
+}
+
+/* The same in a TPM, over TLS 1.3, with the PIN as a credential. */
+static void round_trip_in_tpm(const char *template)
+{
+    CLEANUP(token_fixture_clear) struct token_fixture tpm = {0};
+    CLEANUP(scene_clear) struct scene s = {0};
+    CLEANUP(mem_freep) char *path = NULL;
+    struct worker_fixture *worker = worker_fixture_new();
+    unsigned objects;
+
+    token_fixture_start(&tpm, TOKEN_BACKEND_TPM);
+    worker->token_uri = mem_strdup(tpm.place.uri);
+    worker->module = mem_strdup(tpm.module);
+    path = mem_printf("%s/token.pin", worker->credentials);
+    testing_write(path, secret_peek(tpm.pin), secret_len(tpm.pin));
+    scene_start(&s, NULL);
+    fetch(&s, &s.username);
+    enroll(&s, template, false);
+    assert_enrolled(&s);
+    objects = token_fixture_count_objects(&tpm);
+    assert_int_equal(objects, 3);
+    worker_fixture_password(s.worker, "corp", NULL);
+    fetch(&s, &s.certificate);
+    enroll(&s, template, true);
+    assert_enrolled(&s);
+    assert_int_equal(token_fixture_count_objects(&tpm), 6); /* the old pair stays until its time is over */
+    assert_int_equal(token_fixture_lockout_counter(&tpm), 0);
+}
+
+TEST(enroll_and_renew_with_ec_in_a_tpm)
+{
+    round_trip_in_tpm("DeviceEC");
+}
+
+TEST(enroll_and_renew_with_rsa_in_a_tpm)
+{
+    round_trip_in_tpm("Workstation");
+}
+
+TEST(wrong_pin_is_told_and_never_tried_again)
+{
+    CLEANUP(token_fixture_clear) struct token_fixture tpm = {0};
+    CLEANUP(scene_clear) struct scene s = {0};
+    CLEANUP(mem_freep) char *path = NULL;
+    struct worker_fixture *worker = worker_fixture_new();
+
+    token_fixture_start(&tpm, TOKEN_BACKEND_TPM);
+    worker->token_uri = mem_strdup(tpm.place.uri);
+    worker->module = mem_strdup(tpm.module);
+    path = mem_printf("%s/token.pin", worker->credentials);
+    testing_write(path, "not it", 6);
+    scene_start(&s, NULL);
+    fetch(&s, &s.username);
+    for (int i = 0; i < 3; i++) {
+        enroll(&s, "DeviceEC", false);
+        assert_false(s.run.done);
+        assert_int_equal(err_kind(s.run.failure), ERR_AUTH);
+        assert_non_null(err_hint_text(s.run.failure));
+        assert_null(strstr(err_text(s.run.failure), "not it"));
+    }
+    assert_int_equal(token_fixture_lockout_counter(&tpm), 1);
 }
