@@ -255,6 +255,7 @@ static void refresh_server(struct agent *agent, struct group *group, const struc
 
     if (!fresh && ask(agent, group, server, &cached, &why) < 0) {
         err_wrap(&why, "asking policy server '%s'", server->name);
+        group->no_password |= err_kind(why) == ERR_AUTH && server->auth == POLICY_AUTH_USERNAME;
         /* A certificate server that waits for the first certificate is as it should be. */
         if (server->auth != POLICY_AUTH_CERTIFICATE || identity_for(agent, group)) {
             note_failure(group, why);

@@ -9,6 +9,7 @@ struct group {
     size_t n_servers;
     struct policy policy; /* merged; owned */
     bool has_policy;
+    bool no_password;     /* it is missing, or was refused in this walk: accounts lock, so it is not shown again */
     struct strlist notes; /* what went wrong at single servers, one sentence each */
     struct err *failure;  /* owned; the first, when there is no policy at all */
 };

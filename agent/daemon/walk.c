@@ -15,7 +15,7 @@
 struct errand {
     struct agent *agent;
     struct walk *walk;
-    const struct group *group; /* NULL: its policy server is not configured any more */
+    struct group *group; /* NULL: its policy server is not configured any more */
     struct record *record;
 };
 
@@ -132,6 +132,27 @@ static void job_enroll_clearp(struct job_enroll *job)
     job_enroll_clear(job);
 }
 
+static bool needs_password(const struct record *record)
+{
+    const struct job_attempt *attempt = &record->attempt;
+
+    if (attempt->pending)
+        return attempt->ces_auth == POLICY_AUTH_USERNAME;
+    return !record->renewal && !attempt->pair.certificate.len;
+}
+
+static int without_password(struct errand *e, struct err **errp)
+{
+    CLEANUP(err_freep) struct err *why = NULL;
+    const char *account = group_account(e->group)->name;
+
+    err_set(&why, ERR_AUTH, "not tried: the password for policy server '%s' is missing or was refused a moment ago",
+        account);
+    err_hint(&why, "store the right password as credential '%s.password', then run again", account);
+    take_failure(e, why, NULL, 0, errp);
+    return errp && *errp ? -1 : 0;
+}
+
 /* Goes on with the attempt on record, from wherever it is. -1 only where records cannot be written. */
 static int go_on(struct errand *e, struct err **errp)
 {
@@ -143,11 +164,14 @@ static int go_on(struct errand *e, struct err **errp)
 
     if (record->attempt.pair.certificate.len && run_install(e->agent, record, errp) < 0)
         return -1;
+    if (e->group->no_password && needs_password(record))
+        return without_password(e, errp);
     make_job(e, &job);
     if (run_job(e->agent, polls ? JOB_POLL : JOB_ENROLL, &job, record->id, record, &outcome, &why) == 0)
         take_success(e, &outcome.event.enrolled, errp);
     else
         take_failure(e, why, outcome.event.endpoints, outcome.event.n_endpoints, errp);
+    e->group->no_password |= why && err_kind(why) == ERR_AUTH && needs_password(record);
     return errp && *errp ? -1 : 0;
 }
 
@@ -175,6 +199,7 @@ static int begin(struct errand *e, const struct template *t, bool renewal, struc
 {
     struct record *record = e->record;
 
+    e->agent->sweep |= record_is_under_way(record);
     record_drop_attempt(record);
     free(record->template_oid);
     free(record->template_name);
@@ -251,6 +276,7 @@ static int carry_out(struct errand *e, const struct decision *d, struct err **er
     CLEANUP(mem_freep) char *reason = printable_text(d->reason);
 
     switch (d->action) {
+    case DECIDE_RESUME: /* what was interrupted has had its turn at the beginning of the walk */
     case DECIDE_LEAVE:
     case DECIDE_SKIP:
         if (d->held)
@@ -262,7 +288,6 @@ static int carry_out(struct errand *e, const struct decision *d, struct err **er
     case DECIDE_ENROLL:
     case DECIDE_RENEW:
     case DECIDE_POLL:
-    case DECIDE_RESUME:
         break;
     }
     e->record = record_for(e->agent, e->group, d);
@@ -273,7 +298,7 @@ static int carry_out(struct errand *e, const struct decision *d, struct err **er
     add_line(e->walk, e->record, e->record->id, d);
     if (!e->agent->options->json)
         printf("%s: %s: %s\n", e->record->id, decide_action_name(d->action), reason);
-    if (d->action == DECIDE_POLL || d->action == DECIDE_RESUME)
+    if (d->action == DECIDE_POLL)
         return go_on(e, errp);
     return begin(e, d->template, d->action == DECIDE_RENEW, errp);
 }
@@ -409,7 +434,7 @@ static int retire_old(struct agent *agent, struct walk *walk, struct err **errp)
 
 /* --- the walk --- */
 
-static const struct group *group_of(const struct walk *walk, const struct record *record)
+static struct group *group_of(const struct walk *walk, const struct record *record)
 {
     for (size_t i = 0; i < walk->groups.n; i++)
         if (group_has_server(&walk->groups.items[i], record->server))
