@@ -9,6 +9,7 @@
 struct auth_credentials {
     const char *username;
     const struct secret *password;
+    const char *credential; /* where the password was looked for: a name in $CREDENTIALS_DIRECTORY */
     const struct http_identity *identity;
 };
 

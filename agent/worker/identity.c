@@ -29,6 +29,7 @@ int identity_use_password(struct identity *identity, const struct job_server *se
     if (!server->username)
         return 0;
     identity->shown.username = server->username;
+    identity->shown.credential = server->credential;
     if (vault_find(server->credential, &identity->password, errp) < 0)
         return err_wrap(errp, "the password of '%s'", server->username);
     identity->shown.password = identity->password;
