@@ -66,15 +66,6 @@ static int read_extensions(struct cert *cert, struct err **errp)
     return 0;
 }
 
-static int read_key(struct cert *cert, struct err **errp)
-{
-    CLEANUP(bytes_clear) struct bytes spki = {0};
-
-    if (der_write(X509_get_X509_PUBKEY(cert->x509), ASN1_ITEM_rptr(X509_PUBKEY), &spki, errp) < 0)
-        return -1;
-    return pubkey_parse(spki.data, spki.len, &cert->key, errp);
-}
-
 static int read_facts(struct cert *cert, struct err **errp)
 {
     const X509_ALGOR *algorithm = NULL;
@@ -92,7 +83,8 @@ static int read_facts(struct cert *cert, struct err **errp)
         thumbprint(&cert->der, EVP_sha1(), &cert->sha1, errp) < 0 ||
         thumbprint(&cert->der, EVP_sha256(), &cert->sha256, errp) < 0 ||
         der_time(X509_get0_notBefore(cert->x509), &cert->not_before, errp) < 0 ||
-        der_time(X509_get0_notAfter(cert->x509), &cert->not_after, errp) < 0 || read_key(cert, errp) < 0)
+        der_time(X509_get0_notAfter(cert->x509), &cert->not_after, errp) < 0 ||
+        pubkey_from_spki(X509_get_X509_PUBKEY(cert->x509), &cert->key, errp) < 0)
         return -1;
     return read_extensions(cert, errp);
 }

@@ -213,7 +213,7 @@ int cmc_data_parse(const void *der, size_t len, struct bytes *csr, struct cmc_co
     CLEANUP(PKI_DATA_freep) PKI_DATA *data = der_read(ASN1_ITEM_rptr(PKI_DATA), der, len, "a PKIData", errp);
     CLEANUP(cmc_controls_clear) struct cmc_controls found = {0};
     CLEANUP(bytes_clear) struct bytes request = {0};
-    uint32_t part;
+    uint32_t part = 0;
 
     if (!data || read_request(data, &request, &part, errp) < 0)
         return -1;
@@ -244,7 +244,7 @@ static int build(const struct bytes *csr, const struct cmc_controls *controls, c
         return err_set(errp, ERR_INVALID, "the PKCS#10 request has no subject key identifier");
     if (new_key->cert || (other && !other->cert))
         return err_set(errp, ERR_INVALID, "the new key signs without a certificate, any other signer with one");
-    if (renewal && (!parsed->old_cert || !cert_equal(parsed->old_cert, other->cert)))
+    if (renewal && (!other || !parsed->old_cert || !cert_equal(parsed->old_cert, other->cert)))
         return err_set(errp, ERR_INVALID, "the PKCS#10 request is not for the renewal of the signer's certificate");
     signers[0].key_id = &parsed->ski;
     if (other)

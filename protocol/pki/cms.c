@@ -466,19 +466,36 @@ static int verify_bare_digest(
     return digest_is(&attributes, signer->hash, CMS_SignerInfo_get0_signature(info), errp);
 }
 
+/*
+ * A chain that digests the content while it is read: of exactly the bytes that were parsed, with the one hash that the
+ * signer names. CMS_dataInit would run every hash that the message lists, and it may list a great many.
+ */
+static BIO *digest_content(const struct cms *cms, const char *hash, struct err **errp)
+{
+    CLEANUP(EVP_MD_freep) EVP_MD *md = der_digest(hash, errp);
+    CLEANUP(BIO_free_allp) BIO *digest = BIO_new(BIO_f_md());
+    BIO *source = BIO_new_mem_buf(cms->content.data, (int)cms->content.len);
+    char buffer[4096];
+
+    if (!md || !digest || !source || BIO_set_md(digest, md) <= 0) {
+        BIO_free(source);
+        der_fail(errp, ERR_INTERNAL, "digesting the content");
+        return NULL;
+    }
+    BIO_push(digest, source);
+    while (BIO_read(digest, buffer, sizeof(buffer)) > 0)
+        ;
+    return TAKE(digest);
+}
+
 /* The digest of the content: as the signed attribute says or, without any, as the signature itself covers it. */
 static int verify_content(
     const struct cms *cms, const struct cms_signer_info *signer, CMS_SignerInfo *info, struct err **errp)
 {
-    CLEANUP(BIO_free_allp) BIO *chain = CMS_dataInit(cms->handle->info, NULL);
-    char buffer[4096];
-    int n;
+    CLEANUP(BIO_free_allp) BIO *chain = digest_content(cms, signer->hash, errp);
 
     if (!chain)
-        return der_refuse(errp, NTE_BAD_ALGID, "a digest algorithm of the message is not known");
-    do
-        n = BIO_read(chain, buffer, sizeof(buffer));
-    while (n > 0);
+        return -1;
     if (CMS_SignerInfo_verify_content(info, chain) <= 0)
         return der_refuse(errp, signer->signed_attributes ? CRYPT_E_HASH_VALUE : NTE_BAD_SIGNATURE,
             signer->signed_attributes ? "the signed digest is not that of the content"

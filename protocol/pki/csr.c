@@ -314,15 +314,13 @@ static int read_attributes(struct csr *csr, X509_REQ *req, struct err **errp)
 
 static int read_facts(struct csr *csr, X509_REQ *req, struct err **errp)
 {
-    CLEANUP(bytes_clear) struct bytes spki = {0};
     const X509_ALGOR *algorithm = NULL;
     const ASN1_OBJECT *object = NULL;
 
     if (X509_REQ_get_version(req) != X509_REQ_VERSION_1)
         return der_refuse(errp, CRYPT_E_ASN1_CORRUPT, "version %ld", X509_REQ_get_version(req) + 1);
     if (der_write(X509_REQ_get_subject_name(req), ASN1_ITEM_rptr(X509_NAME), &csr->subject_der, errp) < 0 ||
-        der_write(X509_REQ_get_X509_PUBKEY(req), ASN1_ITEM_rptr(X509_PUBKEY), &spki, errp) < 0 ||
-        pubkey_parse(spki.data, spki.len, &csr->key, errp) < 0)
+        pubkey_from_spki(X509_REQ_get_X509_PUBKEY(req), &csr->key, errp) < 0)
         return -1;
     csr->subject = name_to_text(csr->subject_der.data, csr->subject_der.len, errp);
     if (!csr->subject)

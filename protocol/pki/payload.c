@@ -15,7 +15,7 @@ static const char *const kinds[] = {
 
 const char *payload_kind_name(enum payload_kind kind)
 {
-    return kinds[kind];
+    return kind < PAYLOAD__MAX ? kinds[kind] : "unknown message";
 }
 
 /* ---- reading ---- */

@@ -28,10 +28,8 @@ static char *named_curve(const X509_ALGOR *algorithm)
     return type == V_ASN1_OBJECT ? oid_from_asn1(value) : NULL;
 }
 
-int pubkey_parse(const void *der, size_t len, struct pubkey *out, struct err **errp)
+static int read_facts(const X509_PUBKEY *spki, struct pubkey *facts, struct err **errp)
 {
-    CLEANUP(X509_PUBKEY_freep) X509_PUBKEY *spki = read_spki(der, len, errp);
-    CLEANUP(pubkey_clear) struct pubkey found = {0};
     const unsigned char *bits = NULL;
     unsigned char digest[EVP_MAX_MD_SIZE];
     ASN1_OBJECT *object = NULL;
@@ -40,26 +38,47 @@ int pubkey_parse(const void *der, size_t len, struct pubkey *out, struct err **e
     unsigned digest_len;
     int bits_len;
 
-    if (!spki || !X509_PUBKEY_get0_param(&object, &bits, &bits_len, &algorithm, spki))
+    if (!X509_PUBKEY_get0_param(&object, &bits, &bits_len, &algorithm, spki))
         return err_set(errp, ERR_INVALID, "a public key without content");
-    found.algorithm = der_oid(object, errp);
-    if (!found.algorithm)
+    facts->algorithm = der_oid(object, errp);
+    if (!facts->algorithm)
         return -1;
     if (!EVP_Digest(bits, (size_t)bits_len, digest, &digest_len, EVP_sha1(), NULL))
         return der_fail(errp, ERR_INTERNAL, "hashing a public key");
-    bytes_set(&found.spki, der, len);
-    bytes_set(&found.key_id, digest, digest_len);
+    bytes_set(&facts->key_id, digest, digest_len);
     key = X509_PUBKEY_get0(spki);
     ERR_clear_error();
     if (key) {
-        found.bits = (unsigned)EVP_PKEY_get_bits(key);
-        if (oid_is(found.algorithm, OID_RSA))
-            found.type = PUBKEY_RSA;
-        if (oid_is(found.algorithm, OID_EC)) {
-            found.type = PUBKEY_EC;
-            found.curve = named_curve(algorithm);
+        facts->bits = (unsigned)EVP_PKEY_get_bits(key);
+        if (oid_is(facts->algorithm, OID_RSA))
+            facts->type = PUBKEY_RSA;
+        if (oid_is(facts->algorithm, OID_EC)) {
+            facts->type = PUBKEY_EC;
+            facts->curve = named_curve(algorithm);
         }
     }
+    return 0;
+}
+
+int pubkey_from_spki(const X509_PUBKEY *spki, struct pubkey *out, struct err **errp)
+{
+    CLEANUP(pubkey_clear) struct pubkey found = {0};
+
+    if (der_write(spki, ASN1_ITEM_rptr(X509_PUBKEY), &found.spki, errp) < 0 || read_facts(spki, &found, errp) < 0)
+        return -1;
+    *out = found;
+    found = (struct pubkey){0};
+    return 0;
+}
+
+int pubkey_parse(const void *der, size_t len, struct pubkey *out, struct err **errp)
+{
+    CLEANUP(X509_PUBKEY_freep) X509_PUBKEY *spki = read_spki(der, len, errp);
+    CLEANUP(pubkey_clear) struct pubkey found = {0};
+
+    if (!spki || read_facts(spki, &found, errp) < 0)
+        return -1;
+    bytes_set(&found.spki, der, len);
     *out = found;
     found = (struct pubkey){0};
     return 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <openssl/evp.h>
+#include <openssl/x509.h>
 #include <stddef.h>
 
 #include "protocol/base/bytes.h"
@@ -22,6 +23,8 @@ struct pubkey {
  * cannot load, is PUBKEY_OTHER and no error. @out is overwritten. Return 0 or -1 (ERR_INVALID).
  */
 int pubkey_parse(const void *der, size_t len, struct pubkey *out, struct err **errp);
+/* The same of what OpenSSL has read already, as part of a certificate or request; decoding a key twice is slow. */
+int pubkey_from_spki(const X509_PUBKEY *spki, struct pubkey *out, struct err **errp);
 /* The public half of any EVP_PKEY, a token's too: never asks for the private one. 0 or -1 (ERR_INTERNAL). */
 int pubkey_from_evp(EVP_PKEY *key, struct pubkey *out, struct err **errp);
 /* A key that verifies in software, whatever made the original. Returns owned (EVP_PKEY_free), NULL on failure. */

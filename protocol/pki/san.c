@@ -64,7 +64,7 @@ bool san_equal(const struct san_list *a, const struct san_list *b)
 
 const char *san_type_name(enum san_type type)
 {
-    return words[type];
+    return type < SAN__MAX ? words[type] : "unknown";
 }
 
 enum san_type san_type_parse(const char *name)
