@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -97,10 +99,19 @@ static pid_t fork_worker(const struct children *children, int fd)
     return pid;
 }
 
-static int wait_for(pid_t pid)
+/* @limit_ms  how long it may take to end by itself; -1: for ever */
+static int wait_for(pid_t pid, int limit_ms)
 {
-    int status = 0;
+    struct pollfd end = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
+    int status = 0, r;
 
+    do
+        r = end.fd < 0 ? -1 : poll(&end, 1, limit_ms);
+    while (r < 0 && errno == EINTR);
+    if (r == 0)
+        (void)kill(pid, SIGKILL);
+    if (end.fd >= 0)
+        (void)close(end.fd);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     return status;
@@ -151,7 +162,7 @@ static int obey(const struct children *children, char order, int fd, pid_t *work
     case KEEPER_WAIT:
         if (*worker <= 0)
             return -1;
-        status = wait_for(*worker);
+        status = wait_for(*worker, CHILD_LINGER_MS);
         *worker = 0;
         return status;
     default:
@@ -176,7 +187,7 @@ static __attribute__((noreturn)) void keep(const struct children *children, int 
     }
     if (worker > 0) {
         (void)kill(worker, SIGKILL);
-        (void)wait_for(worker);
+        (void)wait_for(worker, -1);
     }
     _exit(0);
 }
@@ -254,7 +265,7 @@ void children_close(struct children *children)
         (void)child_end(children, true, &status, NULL);
     if (children->keeper >= 0) {
         (void)close(children->keeper);
-        (void)wait_for(children->keeper_pid);
+        (void)wait_for(children->keeper_pid, -1);
     }
     free(children);
 }
@@ -292,7 +303,7 @@ int child_end(struct children *children, bool end, int *status, struct err **err
     if (children->keeper < 0) {
         if (end)
             (void)kill(children->worker, SIGKILL);
-        *status = wait_for(children->worker);
+        *status = wait_for(children->worker, CHILD_LINGER_MS);
         return 0;
     }
     if (end && ask_keeper(children, KEEPER_KILL, -1, &ignored, errp) < 0)

@@ -35,5 +35,9 @@ DEFINE_FREEP(struct children, children_close)
 
 /* Starts a worker; *channel is owned. 0, or -1 with ERR_INTERNAL. */
 int child_start(struct children *children, struct channel **channel, struct err **errp);
-/* Waits for its end, after SIGKILL when @kill. *status as waitpid gives it. 0, or -1 with ERR_INTERNAL. */
+/*
+ * Waits for its end: after SIGKILL when @kill, else CHILD_LINGER_MS before SIGKILL, since what a worker loads may hang
+ * while it is unloaded. *status as waitpid gives it. 0, or -1 with ERR_INTERNAL.
+ */
+#define CHILD_LINGER_MS 3000
 int child_end(struct children *children, bool kill, int *status, struct err **errp);

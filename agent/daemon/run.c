@@ -164,7 +164,10 @@ int run_job(struct agent *agent, enum job_kind kind, const void *input, const ch
         return -1;
     c.channel = channel;
     c.step = mem_strdup("starting");
+    /* One that died before it read its job is known by its end, as one that dies later is. */
     r = channel_send_job(channel, kind, input, &why);
+    if (r < 0 && err_kind(why) == ERR_PROTOCOL)
+        err_free(TAKE(why));
     if (r == 0)
         r = converse(&c, outcome, &why);
     step = c.step;
