@@ -91,10 +91,13 @@ static void make_job(const struct errand *e, struct job_enroll *job)
     job_attempt_copy(&job->attempt, &record->attempt);
 }
 
-/* A request that the CA has refused is never repeated; its key is of no use any more. Everything else may go on. */
+/*
+ * A request that the CA has refused, or knows no more, is never repeated; its key is of no use any more. Everything
+ * else may go on. A code says that it was the CA who spoke: what is missing here may come back.
+ */
 static void after_failure(struct errand *e, const struct err *why)
 {
-    if (err_kind(why) != ERR_DENIED)
+    if (err_kind(why) != ERR_DENIED && !(err_kind(why) == ERR_MISSING && err_code(why)))
         return;
     record_count_request(e->record, e->agent->now);
     record_drop_attempt(e->record);
@@ -104,8 +107,8 @@ static void after_failure(struct errand *e, const struct err *why)
 static void take_failure(struct errand *e, const struct err *why, const struct job_endpoint *endpoints,
     size_t n_endpoints, struct err **errp)
 {
+    after_failure(e, why); /* first: a refused request is not pending any more */
     record_set_failure(e->record, e->agent->now, why, endpoints, n_endpoints);
-    after_failure(e, why);
     failed(e->walk, err_kind(why));
     (void)agent_save_record(e->agent, e->record, errp);
 }

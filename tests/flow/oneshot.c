@@ -81,8 +81,8 @@ TEST(oneshot_enrolls_what_the_policy_grants_and_what_sections_name)
     assert_int_equal(agent_fixture_count_keys(s.agent), 2);
     assert_contains(said(&s), "web: making a key (P-256) in the token");
     assert_contains(said(&s), "CN=web.example");
-    assert_contains(said(&s), "Workstation: it wants the subject in the request");
-    assert_contains(said(&s), "NoAuto: the policy gives no Autoenroll permission");
+    assert_contains(said(&s), "Workstation: skipped: it wants the subject in the request");
+    assert_contains(said(&s), "NoAuto: skipped: the policy gives no Autoenroll permission");
 }
 
 TEST(oneshot_does_nothing_the_second_time)
