@@ -2,18 +2,17 @@
 
 #include <ctype.h>
 #include <glob.h>
-#include <ini.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "agent/config/file.h"
+#include "agent/config/inifile.h"
 #include "policy/policy.h"
 #include "protocol/base/when.h"
 
-#define MAX_LINE 197 /* of inih's buffer, less what ends it: it would cut a longer line in two */
-#define MAX_NAME 64  /* of a section: it becomes part of paths and labels */
+#define MAX_NAME 64 /* of a section: it becomes part of paths and labels */
 
 /* --- the table --- */
 
@@ -155,7 +154,7 @@ static int unknown_key(const struct section_row *section, const char *key, struc
     for (size_t i = 0; i < section->n_keys; i++)
         consider(key, section->keys[i].key, &nearest, &best);
     err_set(errp, ERR_CONFIG, "unknown key '%s' in [%s]", key, section->kind);
-    return err_hint(errp, "did you mean '%s'?", nearest);
+    return nearest ? err_hint(errp, "did you mean '%s'?", nearest) : -1;
 }
 
 static int unknown_section(const char *kind, struct err **errp)
@@ -166,16 +165,14 @@ static int unknown_section(const char *kind, struct err **errp)
     for (size_t i = 0; i < ARRAY_SIZE(sections); i++)
         consider(kind, sections[i].kind, &nearest, &best);
     err_set(errp, ERR_CONFIG, "unknown section [%s]", kind);
-    return err_hint(errp, "did you mean [%s]?", nearest);
+    return nearest ? err_hint(errp, "did you mean [%s]?", nearest) : -1;
 }
 
 /* --- values --- */
 
 struct reading {
     struct settings *settings;
-    struct err **errp;
-    struct strlist seen; /* "SECTION KEY" of this file: twice in one file is a mistake */
-    bool failed;
+    struct strlist seen; /* "KIND NAME KEY" of this file: twice in one file is a mistake */
 };
 
 static int parse_bool(const char *text, bool *value, struct err **errp)
@@ -235,6 +232,10 @@ static int parse_value(const struct key_row *row, const char *text, void *object
 {
     void *at = (char *)object + row->offset;
 
+    if (!*text) {
+        err_set(errp, ERR_CONFIG, "there is no value");
+        return err_hint(errp, "leave the whole line out to get the default");
+    }
     switch (row->type) {
     case VALUE_TEXT:
         free(*(char **)at);
@@ -285,7 +286,8 @@ static bool good_name(const char *name, size_t len)
 }
 
 /* The struct of the section with that name, a new one where there is none. Each begins with its name. */
-static int find_named(const struct section_row *section, const char *name, struct reading *r, void **object)
+static int find_named(
+    const struct section_row *section, const char *name, const struct reading *r, void **object, struct err **errp)
 {
     size_t *n;
     void **items = items_of(section, r->settings, &n);
@@ -296,7 +298,7 @@ static int find_named(const struct section_row *section, const char *name, struc
             return 0;
     }
     if (*n == SETTINGS_MAX_SECTIONS)
-        return err_set(r->errp, ERR_CONFIG, "more than %d sections [%s]", SETTINGS_MAX_SECTIONS, section->kind);
+        return err_set(errp, ERR_CONFIG, "more than %d sections [%s]", SETTINGS_MAX_SECTIONS, section->kind);
     *items = mem_realloc(*items, *n + 1, section->size);
     *object = memset((char *)*items + (*n)++ * section->size, 0, section->size);
     *(char **)*object = mem_strdup(name);
@@ -305,7 +307,8 @@ static int find_named(const struct section_row *section, const char *name, struc
 }
 
 /* "policy-server "corp"" -> its row and the struct it fills. */
-static int find_section(const char *text, struct reading *r, const struct section_row **row, void **object)
+static int find_section(
+    const char *text, const struct reading *r, const struct section_row **row, void **object, struct err **errp)
 {
     size_t len = strcspn(text, " \t\"");
     CLEANUP(mem_freep) char *kind = mem_strndup(text, len);
@@ -316,91 +319,74 @@ static int find_section(const char *text, struct reading *r, const struct sectio
         if (strcmp((*row)->kind, kind) == 0)
             break;
     if (*row == sections + ARRAY_SIZE(sections))
-        return unknown_section(kind, r->errp);
+        return unknown_section(kind, errp);
     if (!(*row)->named) {
         *object = (char *)r->settings + (*row)->items;
-        return *open ? err_set(r->errp, ERR_CONFIG, "[%s] takes no name", kind) : 0;
+        return *open ? err_set(errp, ERR_CONFIG, "[%s] takes no name", kind) : 0;
     }
     close = *open == '"' ? strchr(open + 1, '"') : NULL;
     if (!close || close[1] || !good_name(open + 1, (size_t)(close - open - 1))) {
-        err_set(r->errp, ERR_CONFIG, "[%s] is not a section with a name", text);
-        return err_hint(
-            r->errp, "write [%s \"NAME\"], the name of letters, digits, _ and -, at most %d", kind, MAX_NAME);
+        err_set(errp, ERR_CONFIG, "[%s] is not a section with a name", text);
+        return err_hint(errp, "write [%s \"NAME\"], the name of letters, digits, _ and -, at most %d", kind, MAX_NAME);
     }
     name = mem_strndup(open + 1, (size_t)(close - open - 1));
-    return find_named(*row, name, r, object);
+    return find_named(*row, name, r, object, errp);
 }
 
-static int take(struct reading *r, const char *section_text, const char *key, const char *text)
+static int on_value(void *arg, const char *section_text, const char *key, const char *text, struct err **errp)
 {
-    CLEANUP(mem_freep) char *where = mem_printf("%s %s", section_text, key);
+    struct reading *r = arg;
+    CLEANUP(mem_freep) char *where = NULL;
     const struct section_row *section;
     void *object;
 
-    if (find_section(section_text, r, &section, &object) < 0)
+    if (find_section(section_text, r, &section, &object, errp) < 0)
         return -1;
+    where = mem_printf("%s %s %s", section->kind, section->named ? *(char **)object : "", key);
     if (strlist_has(&r->seen, where))
-        return err_set(r->errp, ERR_CONFIG, "'%s' is given twice in [%s]", key, section_text);
+        return err_set(errp, ERR_CONFIG, "'%s' is given twice in [%s]", key, section_text);
     strlist_add(&r->seen, where);
     for (size_t i = 0; i < section->n_keys; i++) {
         if (strcmp(section->keys[i].key, key) != 0)
             continue;
-        if (parse_value(&section->keys[i], text, object, r->errp) < 0)
-            return err_wrap(r->errp, "%s", key);
+        if (parse_value(&section->keys[i], text, object, errp) < 0)
+            return err_wrap(errp, "%s", key);
         return 0;
     }
-    return unknown_key(section, key, r->errp);
+    return unknown_key(section, key, errp);
 }
 
-/* inih's way: 1 is success. It goes on after a failure and tells the line of the first. */
-static int on_value(void *arg, const char *section, const char *key, const char *text)
+static int on_section(void *arg, const char *text, struct err **errp)
 {
-    struct reading *r = arg;
+    const struct section_row *section;
+    void *object;
 
-    if (!r->failed && take(r, section, key, text) < 0)
-        r->failed = true;
-    return !r->failed;
+    return find_section(text, arg, &section, &object, errp);
 }
 
 /* --- files --- */
 
-static int check_lines(const char *text, struct err **errp, int *line)
-{
-    *line = 1;
-    for (const char *at = text; *at; (*line)++) {
-        size_t len = strcspn(at, "\n");
-
-        if (len > MAX_LINE)
-            return err_set(errp, ERR_CONFIG, "the line is longer than %d characters", MAX_LINE);
-        at += len + (at[len] == '\n');
-    }
-    return 0;
-}
-
 static int read_file(const char *path, struct settings *settings, struct err **errp)
 {
+    static const struct inifile_reader reader = {on_section, on_value};
     CLEANUP(bytes_clear) struct bytes text = {0};
-    struct reading r = {.settings = settings, .errp = errp};
-    int line, outcome = file_read(path, SETTINGS_MAX_FILE, &text, errp);
+    CLEANUP(err_freep) struct err *why = NULL;
+    struct reading r = {.settings = settings};
+    int result, outcome = file_read(path, SETTINGS_MAX_FILE, &text, &why);
 
     if (outcome == FILE_MISSING) {
         err_set(errp, ERR_MISSING, "there is no configuration file '%s'", path);
         return err_hint(errp, "write one with a [policy-server \"NAME\"] section, or name another with --config");
     }
-    if (outcome < 0)
-        return -1;
-    if (strlen(bytes_text(&text)) != text.len)
-        return err_set(errp, ERR_CONFIG, "%s: a NUL byte in the file", path);
-    if (check_lines(bytes_text(&text), errp, &line) == 0) {
-        line = ini_parse_string(bytes_text(&text), on_value, &r);
-        strlist_clear(&r.seen);
-        if (line == 0) {
-            strlist_add(&settings->files, path);
-            return 0;
-        }
-        err_set(errp, ERR_CONFIG, "neither a section, nor key = value, nor a comment");
+    if (outcome < 0) {
+        err_set(errp, ERR_CONFIG, "%s", err_text(why));
+        return err_hint_text(why) ? err_hint(errp, "%s", err_hint_text(why)) : -1;
     }
-    return err_wrap(errp, "%s:%d", path, line);
+    result = inifile_read(&text, path, &reader, &r, errp);
+    strlist_clear(&r.seen);
+    if (result == 0)
+        strlist_add(&settings->files, path);
+    return result;
 }
 
 static void globfreep(glob_t *found)
@@ -465,10 +451,33 @@ static int check_required(const struct section_row *section, struct settings *se
     return 0;
 }
 
+/* With a host of its own: credentials go there. */
+static bool good_uri(const char *uri)
+{
+    const char *host = uri + strlen("https://");
+    size_t len;
+
+    if (strncasecmp(uri, "https://", strlen("https://")) != 0)
+        return false;
+    for (const char *at = uri; *at; at++)
+        if (isspace((unsigned char)*at) || iscntrl((unsigned char)*at))
+            return false;
+    len = strcspn(host, "/?#");
+    return len > 0 && *host != ':' && !memchr(host, '@', len);
+}
+
 static int check_server(const struct settings_server *server, struct err **errp)
 {
-    if (strncasecmp(server->uri, "https://", 8) != 0)
-        return err_set(errp, ERR_CONFIG, "[policy-server \"%s\"]: uri must begin with https://", server->name);
+    if (!good_uri(server->uri)) {
+        err_set(errp, ERR_CONFIG, "[policy-server \"%s\"]: uri must be https://HOST/PATH", server->name);
+        return err_hint(errp, "no other scheme, no user name in it, and %%20 for a blank");
+    }
+    for (size_t i = 0; i < server->ces_hosts.n; i++)
+        if (strpbrk(server->ces_hosts.items[i], "/@?#")) {
+            err_set(errp, ERR_CONFIG, "[policy-server \"%s\"]: ces-hosts: '%s' is no host", server->name,
+                server->ces_hosts.items[i]);
+            return err_hint(errp, "write HOST or HOST:PORT");
+        }
     if (!server->ca_file) {
         err_set(errp, ERR_CONFIG, "[policy-server \"%s\"] has no 'ca-file'", server->name);
         return err_hint(errp, "name a PEM file with the root CA certificate that vouches for the server");
@@ -495,6 +504,18 @@ static void inherit_trust(struct settings *settings)
     }
 }
 
+static int unknown_server(const struct settings *settings, const struct settings_certificate *c, struct err **errp)
+{
+    const char *nearest = NULL;
+    size_t best = SIZE_MAX;
+
+    for (size_t i = 0; i < settings->n_servers; i++)
+        consider(c->policy_server, settings->servers[i].name, &nearest, &best);
+    err_set(errp, ERR_CONFIG, "[certificate \"%s\"]: there is no [policy-server \"%s\"]", c->name, c->policy_server);
+    return nearest ? err_hint(errp, "did you mean \"%s\"?", nearest)
+                   : err_hint(errp, "add a section [policy-server \"%s\"]", c->policy_server);
+}
+
 static int check(struct settings *settings, struct err **errp)
 {
     for (size_t i = 0; i < ARRAY_SIZE(sections); i++)
@@ -508,8 +529,7 @@ static int check(struct settings *settings, struct err **errp)
         const struct settings_certificate *c = &settings->certificates[i];
 
         if (!settings_find_server(settings, c->policy_server))
-            return err_set(errp, ERR_CONFIG, "[certificate \"%s\"]: there is no [policy-server \"%s\"]", c->name,
-                c->policy_server);
+            return unknown_server(settings, c, errp);
     }
     return 0;
 }
