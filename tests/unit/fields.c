@@ -254,3 +254,172 @@ TEST(fields_of_a_policy_survive_the_way_through_a_file)
     assert_true(read.templates[0].renewal == UINT64_MAX);
     policy_clear(&read);
 }
+
+/* --- what is read is what was written, for whatever the tables can hold --- */
+
+static uint32_t seed;
+
+static uint32_t chance(uint32_t n)
+{
+    seed = seed * 1664525 + 1013904223;
+    return (seed >> 8) % n;
+}
+
+static char *any_text(size_t max)
+{
+    static const char *const units[] = {
+        "a", "\303\266", "\342\202\254", "\360\237\224\221", "\"", "\\", "\n", "\x7f", "/"};
+    CLEANUP(bytes_clear) struct bytes text = {0};
+
+    for (uint32_t n = 1 + chance(12); n && text.len + 4 <= max; n--)
+        bytes_append_text(&text, units[chance(ARRAY_SIZE(units))], NULL);
+    return mem_strdup(bytes_text(&text));
+}
+
+static void any_bytes(size_t max, struct bytes *out)
+{
+    uint8_t data[40];
+    size_t len = 1 + chance(max < sizeof(data) ? (uint32_t)max : sizeof(data));
+
+    for (size_t i = 0; i < sizeof(data); i++)
+        data[i] = (uint8_t)chance(256);
+    bytes_set(out, data, len < max ? len : max);
+}
+
+static void fill_any(const struct fields *map, void *object);
+
+static void fill_list(const struct field *row, void *at, size_t *n)
+{
+    size_t size = row->type == FIELD_TYPE_LIST       ? row->map->size
+                  : row->type == FIELD_TYPE_U32_LIST ? sizeof(uint32_t)
+                                                     : sizeof(struct bytes);
+    size_t count = 1 + chance(row->max < 3 ? (uint32_t)row->max : 3);
+    char *items = mem_calloc(count, size);
+
+    for (size_t i = 0; i < count; i++) {
+        if (row->type == FIELD_TYPE_LIST)
+            fill_any(row->map, items + i * size);
+        else if (row->type == FIELD_TYPE_U32_LIST)
+            ((uint32_t *)(void *)items)[i] = chance(1u << 24);
+        else
+            any_bytes(row->max_each, (struct bytes *)(void *)items + i);
+    }
+    *(char **)at = items;
+    *n = count;
+}
+
+/* Puts something into the members of a zeroed struct; some that are not required stay empty. */
+static void fill_any(const struct fields *map, void *object)
+{
+    for (size_t i = 0; i < map->n; i++) {
+        const struct field *row = &map->items[i];
+        void *at = (char *)object + row->offset;
+
+        if (!row->required && row->type != FIELD_TYPE_OBJECT && chance(4) == 0)
+            continue;
+        switch (row->type) {
+        case FIELD_TYPE_BOOL:
+            *(bool *)at = true;
+            break;
+        case FIELD_TYPE_U32:
+            *(uint32_t *)at = UINT32_MAX - chance(1000);
+            break;
+        case FIELD_TYPE_U64:
+            *(uint64_t *)at = UINT64_MAX - chance(1000);
+            break;
+        case FIELD_TYPE_TIME:
+            *(int64_t *)at = (int64_t)chance(1u << 24) * 100000 - 62135596800;
+            break;
+        case FIELD_TYPE_ENUM:
+            *(unsigned *)at = chance((uint32_t)row->max);
+            break;
+        case FIELD_TYPE_OPT_U32:
+            *(struct opt_u32 *)at = (struct opt_u32){true, chance(3)};
+            break;
+        case FIELD_TYPE_OPT_TIME:
+            *(struct opt_time *)at = (struct opt_time){true, chance(3)};
+            break;
+        case FIELD_TYPE_TEXT:
+            *(char **)at = any_text(row->max);
+            break;
+        case FIELD_TYPE_TEXTS:
+            for (uint32_t n = 1 + chance(row->max < 3 ? (uint32_t)row->max : 3); n; n--) {
+                CLEANUP(mem_freep) char *text = any_text(row->max_each);
+
+                strlist_add(at, text);
+            }
+            break;
+        case FIELD_TYPE_BYTES:
+            any_bytes(row->max, at);
+            break;
+        case FIELD_TYPE_OBJECT:
+            fill_any(row->map, at);
+            break;
+        case FIELD_TYPE_BYTES_LIST:
+        case FIELD_TYPE_U32_LIST:
+        case FIELD_TYPE_LIST:
+            fill_list(row, at, (size_t *)(void *)((char *)object + row->count));
+            break;
+        }
+    }
+}
+
+/* Writes, reads, copies, and writes again: the text is the same, and so is every member that is in it. */
+static void survives(const struct fields *map, bool indent)
+{
+    CLEANUP(mem_freep) void *first = mem_alloc(map->size), *second = mem_alloc(map->size), *copy = mem_alloc(map->size);
+    CLEANUP(bytes_clear) struct bytes text = {0}, again = {0};
+    CLEANUP(err_freep) struct err *err = NULL;
+
+    fill_any(map, first);
+    assert_ok(fields_write(map, first, indent, &text, &err) == 0, err);
+    assert_ok(fields_read(map, text.data, text.len, second, &err) == 0, err);
+    fields_copy(map, copy, second);
+    fields_clear(map, second);
+    assert_ok(fields_write(map, copy, indent, &again, &err) == 0, err);
+    assert_string_equal(bytes_text(&again), bytes_text(&text));
+    fields_clear(map, copy);
+    fields_clear(map, first);
+}
+
+TEST(fields_of_every_job_survive_the_way_there_and_back)
+{
+    const struct fields *maps[2 * JOB__MAX + 3] = {&policy_fields, &job_attempt_fields, &outer_fields};
+
+    for (int kind = 0; kind < JOB__MAX; kind++) {
+        maps[3 + 2 * kind] = job_kind_info((enum job_kind)kind)->input;
+        maps[4 + 2 * kind] = job_kind_info((enum job_kind)kind)->result;
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
+        for (uint32_t start = 1; start <= 50; start++) {
+            seed = start;
+            survives(maps[i], start & 1);
+        }
+    }
+}
+
+/* Each cut of a good text, and each with one byte changed: an error or a value, never more than the tables allow. */
+TEST(fields_stand_any_damage_to_a_text)
+{
+    struct outer first = {0};
+    CLEANUP(bytes_clear) struct bytes text = {0};
+
+    seed = 5;
+    fill_any(&outer_fields, &first);
+    assert_int_equal(fields_write(&outer_fields, &first, false, &text, NULL), 0);
+    outer_clear(&first);
+    for (size_t i = 0; i < text.len; i++) {
+        struct outer out = {0};
+        uint8_t old = text.data[i];
+
+        assert_int_equal(fields_read(&outer_fields, text.data, i, &out, NULL), -1);
+        for (int bit = 0; bit < 8; bit++) {
+            text.data[i] = old ^ (uint8_t)(1 << bit);
+            if (fields_read(&outer_fields, text.data, text.len, &out, NULL) == 0) {
+                assert_true(out.n_items <= 2 && out.texts.n <= 2 && out.blob.len <= 4);
+                outer_clear(&out);
+            }
+        }
+        text.data[i] = old;
+    }
+}

@@ -86,3 +86,74 @@ TEST(merge_stays_within_the_limits)
     assert_int_equal(to.templates[0].n_cas, 0); /* not served rather than served by another CA */
     assert_int_equal(policy_check(&to, NULL), 0);
 }
+
+/* Each CEP answered for the identity that asked it: a certificate may do what a password may not, and the reverse. */
+TEST(merge_adds_up_the_permissions_of_templates_and_cas)
+{
+    for (int first = 0; first < 4; first++) {
+        for (int second = 0; second < 4; second++) {
+            CLEANUP(policy_clear) struct policy to = {0}, from = {0};
+            struct template *t, *f;
+
+            add_ca(&to, "A", "https://a", POLICY_AUTH_USERNAME);
+            add_ca(&from, "A", "https://a", POLICY_AUTH_USERNAME);
+            t = add_template(&to, "T", "1.1", 0);
+            f = add_template(&from, "T", "1.1", 0);
+            t->enroll = to.cas[0].enroll_permission = first & 1;
+            t->autoenroll = first & 2;
+            f->enroll = from.cas[0].enroll_permission = second & 1;
+            f->autoenroll = second & 2;
+            policy_merge(&to, &from);
+            assert_int_equal(to.templates[0].enroll, ((first | second) & 1) != 0);
+            assert_int_equal(to.cas[0].enroll_permission, ((first | second) & 1) != 0);
+            assert_int_equal(to.templates[0].autoenroll, ((first | second) & 2) != 0);
+        }
+    }
+}
+
+TEST(merge_keeps_addresses_apart_that_differ_in_authentication)
+{
+    CLEANUP(policy_clear) struct policy to = {0}, from = {0};
+
+    add_ca(&to, "A", "https://a", POLICY_AUTH_USERNAME);
+    add_ca(&from, "A", "https://a", POLICY_AUTH_CERTIFICATE);
+    from.cas[0].uris[0].priority = (struct opt_u32){true, 3};
+    from.cas[0].uris[0].renewal_only = true;
+    policy_merge(&to, &from);
+    assert_int_equal(to.cas[0].n_uris, 2);
+    assert_int_equal(to.cas[0].uris[1].auth, POLICY_AUTH_CERTIFICATE);
+    assert_int_equal(to.cas[0].uris[1].priority.value, 3);
+    assert_true(to.cas[0].uris[1].renewal_only);
+}
+
+TEST(merge_stays_within_the_limits_of_addresses_and_templates)
+{
+    CLEANUP(policy_clear) struct policy to = {0}, from = {0};
+
+    add_ca(&to, "A", "https://a", POLICY_AUTH_USERNAME);
+    add_ca(&from, "A", "https://b", POLICY_AUTH_USERNAME);
+    for (int i = 1; i < POLICY_MAX_URIS; i++)
+        MEM_APPEND(to.cas[0].uris, to.cas[0].n_uris)->uri = mem_printf("https://a/%d", i);
+    to.n_templates = POLICY_MAX_TEMPLATES;
+    to.templates = mem_calloc(to.n_templates, sizeof(*to.templates));
+    for (size_t i = 0; i < to.n_templates; i++)
+        to.templates[i].oid = mem_printf("1.1.%zu", i);
+    add_template(&from, "one more", "1.2", 0);
+    policy_merge(&to, &from);
+    assert_int_equal(to.cas[0].n_uris, POLICY_MAX_URIS);
+    assert_int_equal(to.n_templates, POLICY_MAX_TEMPLATES);
+}
+
+TEST(merge_leaves_nothing_of_the_other_policy_behind) /* the address sanitizer watches */
+{
+    CLEANUP(policy_clear) struct policy to = {0};
+    struct policy from = {0};
+
+    add_ca(&from, "A", "https://a", POLICY_AUTH_USERNAME);
+    add_template(&from, "T", "1.1", 0);
+    from.friendly_name = mem_strdup("Example");
+    policy_merge(&to, &from);
+    policy_clear(&from);
+    assert_string_equal(to.friendly_name, "Example");
+    assert_string_equal(to.cas[to.templates[0].cas[0]].uris[0].uri, "https://a");
+}

@@ -57,3 +57,36 @@ TEST(schedule_back_off_spreads_a_fleet)
     assert_int_equal(schedule_back_off(1, UINT32_MAX), 150 + (int64_t)(UINT32_MAX % 151));
     assert_int_not_equal(schedule_back_off(3, 12345), schedule_back_off(3, 54321));
 }
+
+/* Test servers issue for minutes: the window is a fifth of them, and never outside the certificate's life. */
+TEST(schedule_has_a_window_for_certificates_of_minutes_and_seconds)
+{
+    assert_int_equal(window(10 * WHEN_MINUTE, 3628800), 2 * WHEN_MINUTE);
+    assert_int_equal(window(60, 3628800), 12);
+    assert_int_equal(window(4, 3628800), 0); /* less than a second: at its end */
+    assert_int_equal(window(0, 3628800), 0);
+}
+
+TEST(schedule_stays_inside_the_life_of_any_certificate)
+{
+    static const int64_t dates[] = {
+        -62135596800 /* year 1 */, -1, 0, 1, 1893456000, 253402300799 /* year 9999 */, INT64_MAX / 2, INT64_MIN / 2};
+    static const uint64_t periods[] = {0, 1, 3628800, INT64_MAX, UINT64_MAX};
+
+    for (size_t i = 0; i < ARRAY_SIZE(dates); i++) {
+        for (size_t j = 0; j < ARRAY_SIZE(dates); j++) {
+            for (size_t k = 0; k < ARRAY_SIZE(periods); k++) {
+                int64_t start = schedule_renewal_start(dates[i], dates[j], periods[k]);
+
+                assert_true(start <= dates[j]);
+                assert_true(dates[i] > dates[j] ? start == dates[j] : start >= dates[i]);
+            }
+        }
+    }
+}
+
+TEST(schedule_back_off_of_no_failure_is_that_of_one)
+{
+    assert_int_equal(schedule_back_off(0, 7), schedule_back_off(1, 7));
+    assert_int_equal(schedule_back_off(1000000, 0), 4 * WHEN_HOUR);
+}
