@@ -181,7 +181,7 @@ TEST(channel_reads_the_result_of_each_kind)
         CLEANUP(line_close) struct line line = line_open();
         CLEANUP(channel_event_clear) struct channel_event event = {0};
 
-        say(&line, RESULT, rows[i].kind, rows[i].body);
+        say(&line, RESULT, (int)rows[i].kind, rows[i].body);
         hear(&line, rows[i].kind, &event);
         assert_int_equal(event.type, CHANNEL_RESULT);
         switch (rows[i].kind) {
