@@ -305,7 +305,7 @@ static struct verdict weigh(const struct weighing *w)
     if (w->held && w->held->pending) /* row a */
         return say(DECIDE_POLL, mem_strdup("the CA has the request under submission"));
     if (w->held && w->held->under_way)
-        return say(DECIDE_RESUME, mem_strdup("an attempt was interrupted"));
+        return limited(w, DECIDE_RESUME, mem_strdup("an attempt was interrupted"));
     next = successor(w->question, t);
     if (next && !w->wish) /* 6.4 row 11, 6.5 row f */
         return say(DECIDE_SKIP, mem_printf("template '%s' supersedes it", next->name));

@@ -135,6 +135,15 @@ void record_set_failure(
     record_note(record, now, "failed: %s", err_text(why));
 }
 
+void record_drop_cas(struct record *record)
+{
+    for (size_t i = 0; i < record->n_cas; i++)
+        policy_ca_clear(&record->cas[i]);
+    free(record->cas);
+    record->cas = NULL;
+    record->n_cas = 0;
+}
+
 void record_drop_attempt(struct record *record)
 {
     job_attempt_clear(&record->attempt);
@@ -142,11 +151,7 @@ void record_drop_attempt(struct record *record)
         template_clear(record->wanted);
     free(TAKE(record->wanted));
     record->n_wanted = 0;
-    for (size_t i = 0; i < record->n_cas; i++)
-        policy_ca_clear(&record->cas[i]);
-    free(record->cas);
-    record->cas = NULL;
-    record->n_cas = 0;
+    record_drop_cas(record);
     record->renewal = false;
     record->attempt_started = 0;
 }

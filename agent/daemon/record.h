@@ -87,6 +87,7 @@ void record_set_failure(struct record *record, int64_t now, const struct err *wh
 void record_clear_failure(struct record *record);
 /* Forgets the attempt: its key is an orphan from then on, unless it became the current pair's. */
 void record_drop_attempt(struct record *record);
+void record_drop_cas(struct record *record); /* they are chosen anew */
 
 /*
  * Reads every record under @dir (private/enrollments). One that is damaged, or from a newer version, is never

@@ -6,6 +6,7 @@
 
 #include "agent/daemon/publish.h"
 #include "agent/daemon/run.h"
+#include "agent/job/job_fields.h"
 #include "policy/schedule.h"
 #include "protocol/base/digest.h"
 #include "protocol/base/printable.h"
@@ -188,6 +189,7 @@ static bool issued_by(const struct record *record, const struct policy_ca *ca)
 /* The CAs that may be asked; for a renewal the one that issued the old certificate goes first. */
 static void choose_cas(struct record *record, const struct policy *policy, const struct template *t)
 {
+    record_drop_cas(record);
     for (int pass = 0; pass < 2; pass++) {
         for (size_t i = 0; i < t->n_cas; i++) {
             const struct policy_ca *ca = &policy->cas[t->cas[i]];
@@ -196,6 +198,14 @@ static void choose_cas(struct record *record, const struct policy *policy, const
                 policy_ca_copy(MEM_APPEND(record->cas, record->n_cas), ca);
         }
     }
+}
+
+/* Writes down what is asked for: the template, and who may be asked. */
+static void want(struct record *record, const struct policy *policy, const struct template *t)
+{
+    template_copy(MEM_APPEND(record->wanted, record->n_wanted), t);
+    record->wanted[0].n_cas = 0; /* they are indices into the policy; the CAs themselves follow */
+    choose_cas(record, policy, t);
 }
 
 static int begin(struct errand *e, const struct template *t, bool renewal, struct err **errp)
@@ -211,11 +221,42 @@ static int begin(struct errand *e, const struct template *t, bool renewal, struc
     record->renewal = renewal;
     record->attempt_started = e->agent->now;
     record->state = RECORD_WORKING;
-    template_copy(MEM_APPEND(record->wanted, record->n_wanted), t);
-    record->wanted[0].n_cas = 0; /* they are indices into the policy; the CAs themselves follow */
-    choose_cas(record, &e->group->policy, t);
+    want(record, &e->group->policy, t);
     if (agent_save_record(e->agent, record, errp) < 0)
         return -1;
+    return go_on(e, errp);
+}
+
+static bool has_begun(const struct record *record)
+{
+    return record->n_wanted && !record->attempt.pending;
+}
+
+static bool is_same_template(const struct template *a, const struct template *b)
+{
+    struct template plain[] = {*a, *b}; /* which CAs issue it is another matter */
+    CLEANUP(bytes_clear) struct bytes text = {0};
+    CLEANUP(bytes_clear) struct bytes other = {0};
+
+    plain[0].n_cas = plain[1].n_cas = 0;
+    return fields_write(&template_fields, &plain[0], false, &text, NULL) == 0 &&
+           fields_write(&template_fields, &plain[1], false, &other, NULL) == 0 && bytes_equal(&text, &other);
+}
+
+/*
+ * What failed in an earlier walk is tried again as the policy is now. The request goes out once more, unless the
+ * template has changed, or the certificate of the key that signed it has expired.
+ */
+static int try_again(struct errand *e, const struct template *t, struct err **errp)
+{
+    struct record *record = e->record;
+    bool expired = record->renewal && record->current.facts.not_after <= e->agent->now;
+
+    if (!t || record->attempt.pair.certificate.len)
+        return go_on(e, errp);
+    if (expired || !is_same_template(&record->wanted[0], t))
+        return begin(e, t, record->renewal && !expired, errp);
+    choose_cas(record, &e->group->policy, t);
     return go_on(e, errp);
 }
 
@@ -268,7 +309,7 @@ static struct held_cert held_of(const struct agent *agent, const struct record *
         .installed = record_has_certificate(r),
         .not_before = facts->not_before,
         .not_after = facts->not_after,
-        .under_way = record_is_under_way(r) && !r->attempt.pending,
+        .under_way = has_begun(r),
         .pending = r->attempt.pending,
         .again = is_asked_again(agent, r),
         .requests_today = record_requests_today(r, agent->now)};
@@ -279,7 +320,6 @@ static int carry_out(struct errand *e, const struct decision *d, struct err **er
     CLEANUP(mem_freep) char *reason = printable_text(d->reason);
 
     switch (d->action) {
-    case DECIDE_RESUME: /* what was interrupted has had its turn at the beginning of the walk */
     case DECIDE_LEAVE:
     case DECIDE_SKIP:
         if (d->held)
@@ -287,10 +327,13 @@ static int carry_out(struct errand *e, const struct decision *d, struct err **er
         add_line(e->walk, e->record, e->record ? e->record->id : d->wish ? d->wish->name : d->template->name, d);
         if (d->action == DECIDE_SKIP && d->wish && !e->record)
             failed(e->walk, ERR_POLICY);
+        else if (d->action == DECIDE_SKIP && e->record && e->record->error)
+            failed(e->walk, (enum err_kind)e->record->error_kind); /* it failed, and is not tried again yet */
         return 0;
     case DECIDE_ENROLL:
     case DECIDE_RENEW:
     case DECIDE_POLL:
+    case DECIDE_RESUME:
         break;
     }
     e->record = record_for(e->agent, e->group, d);
@@ -299,10 +342,14 @@ static int carry_out(struct errand *e, const struct decision *d, struct err **er
         return 0;
     }
     add_line(e->walk, e->record, e->record->id, d);
+    if (strlist_has(&e->walk->resumed, e->record->id))
+        return 0;
     if (!e->agent->options->json)
         printf("%s: %s: %s\n", e->record->id, decide_action_name(d->action), reason);
     if (d->action == DECIDE_POLL)
         return go_on(e, errp);
+    if (d->action == DECIDE_RESUME)
+        return try_again(e, d->template, errp);
     return begin(e, d->template, d->action == DECIDE_RENEW, errp);
 }
 
@@ -445,18 +492,19 @@ static struct group *group_of(const struct walk *walk, const struct record *reco
     return NULL;
 }
 
-/* What was signed or answered goes on without asking the policy again: it is about what was asked for then. */
+/*
+ * What was cut off goes on without asking the policy again: it is about what was asked for then. What failed waits for
+ * the policy, which may say something else by now.
+ */
 static int resume_all(struct agent *agent, struct walk *walk, struct err **errp)
 {
     for (size_t i = 0; i < agent->records.n; i++) {
         struct errand e = {.agent = agent, .walk = walk, .record = agent->records.items[i]};
 
         e.group = group_of(walk, e.record);
-        if (!e.group || !e.record->n_wanted || !record_is_under_way(e.record) || e.record->attempt.pending)
+        if (!e.group || !has_begun(e.record) || e.record->error)
             continue;
-        if (record_requests_today(e.record, agent->now) >= SCHEDULE_REQUESTS_PER_DAY &&
-            !is_asked_again(agent, e.record))
-            continue;
+        strlist_add(&walk->resumed, e.record->id);
         if (!agent->options->json)
             printf("%s: going on where it was interrupted\n", e.record->id);
         if (go_on(&e, errp) < 0)
@@ -465,11 +513,25 @@ static int resume_all(struct agent *agent, struct walk *walk, struct err **errp)
     return 0;
 }
 
+/* A slip of the finger must not look as if all was well. */
+static int check_name(const struct agent *agent, struct err **errp)
+{
+    const char *name = agent->options->renew;
+
+    if (!name || strcmp(name, "all") == 0 || record_find(&agent->records, name))
+        return 0;
+    for (size_t i = 0; i < agent->settings.n_certificates; i++)
+        if (strcmp(agent->settings.certificates[i].name, name) == 0)
+            return 0;
+    err_set(errp, ERR_USAGE, "nothing is enrolled under the name '%s'", name);
+    return err_hint(errp, "run it without --renew to see the names, or renew 'all'");
+}
+
 int walk_once(struct agent *agent, struct walk *walk, struct err **errp)
 {
     *walk = (struct walk){0};
     group_list_make(&agent->settings, &walk->groups);
-    if (resume_all(agent, walk, errp) < 0)
+    if (check_name(agent, errp) < 0 || resume_all(agent, walk, errp) < 0)
         return -1;
     for (size_t i = 0; i < walk->groups.n; i++)
         if (walk_group(agent, walk, &walk->groups.items[i], errp) < 0)
@@ -487,6 +549,7 @@ void walk_clear(struct walk *walk)
         free(walk->lines[i].reason);
     }
     free(walk->lines);
+    strlist_clear(&walk->resumed);
     group_list_clear(&walk->groups);
     *walk = (struct walk){0};
 }

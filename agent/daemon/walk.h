@@ -15,7 +15,8 @@ struct walk {
     struct group_list groups;
     struct walk_line *lines; /* owned */
     size_t n_lines;
-    enum err_kind worst; /* of the first failure; only when `failed` */
+    struct strlist resumed; /* enrollments that had their turn before the policy was asked */
+    enum err_kind worst;    /* of the first failure; only when `failed` */
     bool failed;
 };
 
