@@ -1,5 +1,6 @@
 #include "agent/daemon/run.h"
 
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,13 +54,43 @@ int run_install(struct agent *agent, struct record *record, struct err **errp)
     return agent_save_record(agent, record, errp);
 }
 
+/* A worker may be wrong or worse; what it sends must at least be about its own job, and whole. */
+static bool is_our_key(const struct agent *agent, const struct bytes *id)
+{
+    const struct bytes *tag = &agent->instance.tag;
+
+    return id->len == JOB_KEY_ID_LEN && memcmp(id->data + JOB_KEY_TAG_AT, tag->data, tag->len) == 0;
+}
+
+/* A new key of ours, or the one that is renewed. */
+static bool may_choose(const struct conversation *c, const struct bytes *id)
+{
+    return is_our_key(c->agent, id) || (c->record->renewal && bytes_equal(id, &c->record->current.pair.key_id));
+}
+
+static int check_attempt(
+    const struct conversation *c, enum job_checkpoint step, const struct job_attempt *attempt, struct err **errp)
+{
+    const struct record *record = c->record;
+    const struct bytes *expected = &record->attempt.key_id;
+
+    if (expected->len ? !bytes_equal(expected, &attempt->key_id) : !may_choose(c, &attempt->key_id))
+        return err_set(errp, ERR_PROTOCOL, "it names a key that is not the attempt's");
+    if (attempt->pending && !attempt->request_id)
+        return err_set(errp, ERR_PROTOCOL, "a request is pending that has no id");
+    if (step == CHECKPOINT_CHECKED && (!attempt->pair.certificate.len || !attempt->facts.serial ||
+                                          !bytes_equal(&attempt->pair.key_id, &attempt->key_id)))
+        return err_set(errp, ERR_PROTOCOL, "there is no certificate of the attempt's key");
+    return 0;
+}
+
 static int take_checkpoint(struct conversation *c, const struct channel_event *event, struct err **errp)
 {
     struct agent *agent = c->agent;
     struct record *record = c->record;
 
-    if (record_is_under_way(record) && !bytes_equal(&record->attempt.key_id, &event->attempt.key_id))
-        return err_set(errp, ERR_PROTOCOL, "the worker changed the key of an attempt");
+    if (check_attempt(c, event->step, &event->attempt, errp) < 0)
+        return -1;
     job_attempt_clear(&record->attempt);
     fields_copy(&job_attempt_fields, &record->attempt, &event->attempt);
     if (event->step == CHECKPOINT_ANSWERED && c->kind == JOB_ENROLL)
@@ -69,6 +100,19 @@ static int take_checkpoint(struct conversation *c, const struct channel_event *e
     if (agent_save_record(agent, record, errp) < 0)
         return -1;
     return event->step == CHECKPOINT_CHECKED ? run_install(agent, record, errp) : 0;
+}
+
+/* What a worker says at its end must agree with what it had made durable. */
+static int check_result(const struct conversation *c, const struct job_enrolled *result, struct err **errp)
+{
+    const struct job_attempt *attempt = &c->record->attempt;
+    bool installed =
+        attempt->pair.certificate.len && bytes_equal(&attempt->pair.certificate, &c->record->current.pair.certificate);
+
+    if (result->pending ? !attempt->pending : !installed)
+        return err_set(errp, ERR_PROTOCOL, "the worker says that it %s, and its checkpoints do not",
+            result->pending ? "has a request pending" : "is done");
+    return 0;
 }
 
 /* --- the worker's end --- */
@@ -114,6 +158,15 @@ static void print_step(struct conversation *c, const char *text)
     (void)fflush(stdout);
 }
 
+/* For a failure of ours to believe the worker; one to store what it said has a hint of its own. */
+static int mistrusted(struct err **errp)
+{
+    if (errp && *errp && err_kind(*errp) == ERR_PROTOCOL)
+        err_hint(errp, "see that daemon and worker are of one installation; if they are, report it: what the worker "
+                       "read may have misled it");
+    return -1;
+}
+
 /* Until the job has ended: 0 with its RESULT, -1 with what went wrong. A channel that just closes leaves *errp NULL. */
 static int converse(struct conversation *c, struct run_outcome *outcome, struct err **errp)
 {
@@ -125,9 +178,9 @@ static int converse(struct conversation *c, struct run_outcome *outcome, struct 
         int r;
 
         channel_event_clear(event);
-        r = left > 0 ? channel_next(c->channel, c->kind, (int)left, event, errp) : 0;
+        r = left > 0 ? channel_next(c->channel, c->kind, left < INT_MAX ? (int)left : INT_MAX, event, errp) : 0;
         if (r < 0)
-            return -1;
+            return mistrusted(errp);
         c->timed_out = r == 0;
         if (r == 0)
             return -1;
@@ -136,11 +189,13 @@ static int converse(struct conversation *c, struct run_outcome *outcome, struct 
             print_step(c, event->text);
             break;
         case CHANNEL_CHECKPOINT:
-            if (!c->record || take_checkpoint(c, event, errp) < 0 || channel_ack(c->channel, errp) < 0)
-                return err_wrap(errp, "at '%s'", job_checkpoint_name(event->step));
+            if (!c->record || take_checkpoint(c, event, errp) < 0 || channel_ack(c->channel, errp) < 0) {
+                err_wrap(errp, "at '%s'", job_checkpoint_name(event->step));
+                return mistrusted(errp);
+            }
             break;
         case CHANNEL_RESULT:
-            return 0;
+            return c->record && check_result(c, &event->enrolled, errp) < 0 ? mistrusted(errp) : 0;
         case CHANNEL_FAILED:
             if (errp && !*errp)
                 *errp = TAKE(event->failure);

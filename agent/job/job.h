@@ -20,6 +20,11 @@
 enum job_kind { JOB_KINDS(X) JOB__MAX };
 #undef X
 
+/* A key id: 20 bytes, of which four, from the fifth on, are the tag of the agent that made the key (agent/key/key.h).
+ */
+#define JOB_KEY_ID_LEN 20
+#define JOB_KEY_TAG_AT 4
+
 /* Where keys live. */
 struct job_place {
     char *token_uri;      /* pkcs11: URI of the token; NULL: the SoftHSM token of our own in @token_dir */

@@ -11,6 +11,8 @@
 #include "protocol/pki/hresult.h"
 #include "protocol/xcep/flags.h"
 
+_Static_assert(JOB_KEY_ID_LEN == KEY_ID_LEN, "the daemon and the token mean the same by a key id");
+
 static void choose_key(struct attempt *a)
 {
     const struct job_enroll *job = a->job;
