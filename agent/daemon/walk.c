@@ -100,14 +100,22 @@ static void after_failure(struct errand *e, const struct err *why)
 {
     if (err_kind(why) != ERR_DENIED && !(err_kind(why) == ERR_MISSING && err_code(why)))
         return;
-    record_count_request(e->record, e->agent->now);
     record_drop_attempt(e->record);
     e->agent->sweep = true;
+}
+
+/* Each address that the request was sent to counts, also where nothing useful came back; an answer has been counted. */
+static void count_sent(struct errand *e, const struct job_endpoint *endpoints, size_t n_endpoints)
+{
+    for (size_t i = 0; i < n_endpoints; i++)
+        if (endpoints[i].sent && endpoints[i].error)
+            record_count_request(e->record, e->agent->now);
 }
 
 static void take_failure(struct errand *e, const struct err *why, const struct job_endpoint *endpoints,
     size_t n_endpoints, struct err **errp)
 {
+    count_sent(e, endpoints, n_endpoints);
     after_failure(e, why); /* first: a refused request is not pending any more */
     record_set_failure(e->record, e->agent->now, why, endpoints, n_endpoints);
     failed(e->walk, err_kind(why));
@@ -118,6 +126,7 @@ static void take_success(struct errand *e, const struct job_enrolled *result, st
 {
     struct record *record = e->record;
 
+    count_sent(e, result->endpoints, result->n_endpoints);
     record_clear_failure(record);
     if (result->pending) {
         record->state = RECORD_PENDING;

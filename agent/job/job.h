@@ -134,6 +134,7 @@ struct job_endpoint {
     char *uri;
     uint32_t auth;
     char *error; /* NULL: this one answered */
+    bool sent;   /* the request has left, and the CA may have acted on it */
 };
 struct job_enrolled {
     bool pending; /* else the pair is installed in the token; its bytes were in the CHECKED checkpoint */

@@ -114,8 +114,11 @@ static int exchange(const struct call_peer *peer, const struct call *call, const
     CLEANUP(wsse_security_clear) struct wsse_security security = {0};
     CLEANUP(http_url_clear) struct http_url url = {0};
     CLEANUP(soap_header_clear) struct soap_header header = {0};
-    struct http_request request = {
-        .anchors = peer->anchors, .body = &body, .answer_limit = call->answer_limit, .limit_ms = peer->limit_ms};
+    struct http_request request = {.anchors = peer->anchors,
+        .body = &body,
+        .answer_limit = call->answer_limit,
+        .limit_ms = peer->limit_ms,
+        .sent = peer->sent};
     bool password = peer->auth == POLICY_AUTH_USERNAME;
 
     if (http_url_parse(peer->url, &url, errp) < 0)

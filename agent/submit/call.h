@@ -11,6 +11,7 @@ struct call_peer {
     const struct auth_credentials *credentials;
     const struct bytes *anchors; /* PEM: the only trust */
     long limit_ms;               /* 0: HTTP_DEFAULT_LIMIT_MS */
+    bool *sent;                  /* as in struct http_request */
     int64_t now;                 /* seconds since 1970, UTC: for the Timestamp beside a password */
 };
 

@@ -259,6 +259,16 @@ static void curl_slistp(struct curl_slist **list)
     curl_slist_free_all(*list);
 }
 
+/* Once something of the body has left, the server may act on it, whatever becomes of the answer. */
+static void tell_sent(CURL *curl, const struct http_request *request)
+{
+    curl_off_t sent = 0;
+
+    curl_easy_getinfo(curl, CURLINFO_SIZE_UPLOAD_T, &sent);
+    if (request->sent)
+        *request->sent = sent > 0;
+}
+
 static void read_facts(CURL *curl, struct http_answer *answer)
 {
     const char *type = NULL;
@@ -298,6 +308,7 @@ int http_post(const struct http_request *request, struct http_answer *answer, st
         return err_hint(errp, "autoenroll needs a libcurl that was built with OpenSSL");
     }
     code = curl_easy_perform(curl);
+    tell_sent(curl, request);
     if (code)
         explain(&x, curl, code, errp);
     http_tls_clear(&x.tls);

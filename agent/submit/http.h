@@ -34,6 +34,7 @@ struct http_request {
     const struct bytes *body;
     size_t answer_limit; /* bytes; a longer answer is an error */
     long limit_ms;       /* 0: HTTP_DEFAULT_LIMIT_MS */
+    bool *sent;          /* set when @body has left in part or whole; NULL: nobody asks */
 };
 struct http_answer {
     long status;

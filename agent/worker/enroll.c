@@ -71,12 +71,13 @@ static uint32_t chance(void)
     return getrandom(&value, sizeof(value), 0) == (ssize_t)sizeof(value) ? value : 0;
 }
 
-static void tried(struct job_enrolled *result, const struct endpoint *endpoint, const char *error)
+static void tried(struct job_enrolled *result, const struct endpoint *endpoint, bool sent, const char *error)
 {
     if (result->n_endpoints < POLICY_MAX_URIS)
         *MEM_APPEND(result->endpoints, result->n_endpoints) =
             (struct job_endpoint){.uri = mem_strdup(endpoint->uri->uri),
                 .auth = endpoint->uri->auth,
+                .sent = sent,
                 .error = error ? printable(error, strlen(error), POLICY_MAX_TEXT / 4) : NULL};
 }
 
@@ -109,7 +110,8 @@ static bool another_may_do(const struct err *why)
     return false;
 }
 
-static int submit_to(struct attempt *a, const struct policy_uri *to, struct err **errp)
+/* @sent  set when the request has left */
+static int submit_to(struct attempt *a, const struct policy_uri *to, bool *sent, struct err **errp)
 {
     CLEANUP(submit_answer_clear) struct submit_answer answer = {0};
     CLEANUP(mem_freep) char *shown = printable_text(to->uri);
@@ -120,6 +122,7 @@ static int submit_to(struct attempt *a, const struct policy_uri *to, struct err 
 
     if (auth_check_host(&a->job->server, to->uri, errp) < 0)
         return -1;
+    peer.sent = sent;
     channel_progress(a->daemon, "submitting to %s (%s)", shown, policy_auth_name(to->auth));
     outcome = submit_request(&peer, &request, &answer, errp); /* [MS-WSTEP] 3.1.4.2.1.1 */
     if (outcome < 0)
@@ -158,17 +161,18 @@ static int submit_in_turn(
     for (size_t i = 0; i < list->n_usable; i++) {
         const struct endpoint *endpoint = &list->items[i];
         CLEANUP(err_freep) struct err *why = NULL;
-        bool more;
+        bool more, sent = false;
 
         if (endpoint->uri->auth == refused) {
-            tried(result, endpoint, "not tried: the password was refused at another address");
+            tried(result, endpoint, false, "not tried: the password was refused at another address");
             continue;
         }
-        if (submit_to(a, endpoint->uri, &why) == 0) {
-            tried(result, endpoint, NULL);
+        if (submit_to(a, endpoint->uri, &sent, &why) == 0) {
+            tried(result, endpoint, sent, NULL);
             return 0;
         }
-        tried(result, endpoint, err_text(why));
+        /* Who is not let in has asked the CA for nothing. */
+        tried(result, endpoint, sent && err_kind(why) != ERR_AUTH, err_text(why));
         more = another_may_do(why);
         if (err_kind(why) == ERR_AUTH && endpoint->uri->auth == POLICY_AUTH_USERNAME)
             refused = POLICY_AUTH_USERNAME;
@@ -199,7 +203,7 @@ static int submit(struct attempt *a, struct job_enrolled *result, struct err **e
     endpoint_order(&question, chance, &list);
     r = list.n_usable ? submit_in_turn(a, &list, result, errp) : nowhere_to_go(a, &list, errp);
     for (size_t i = list.n_usable; i < list.n; i++)
-        tried(result, &list.items[i], list.items[i].refused);
+        tried(result, &list.items[i], false, list.items[i].refused);
     return r;
 }
 

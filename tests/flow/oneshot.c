@@ -352,6 +352,29 @@ TEST(oneshot_sends_no_more_than_three_requests_a_day)
     assert_int_equal(agent_fixture_count_keys(s.agent), 0);
 }
 
+/* Each request makes a certificate at the CA, and no answer comes: the same request may go out three times a day. */
+TEST(oneshot_sends_no_more_than_three_requests_a_day_where_answers_are_lost)
+{
+    CLEANUP(scene_clear) struct scene s = scene_new();
+
+    agent_fixture_section(s.agent, "web", "DeviceEC", "");
+    server_fixture_stop(s.server);
+    server_fixture_set(s.server, "misbehave", "lose-after-issue", "yes");
+    server_fixture_start(s.server);
+    for (int i = 0; i < 3; i++)
+        agent_fixture_expect(s.agent, "", 69);
+    assert_int_not_equal(agent_fixture_run(s.agent, ""), 0);
+    assert_int_equal(count(&s, "certificates"), 3);
+    assert_int_equal(agent_fixture_count_keys(s.agent), 1);
+
+    server_fixture_stop(s.server);
+    server_fixture_set(s.server, "misbehave", "lose-after-issue", "no");
+    server_fixture_start(s.server);
+    agent_fixture_expect(s.agent, "--renew web", 0); /* a person asks */
+    agent_fixture_assert_published(s.agent, "web");
+    assert_int_equal(agent_fixture_count_keys(s.agent), 1);
+}
+
 TEST(oneshot_says_why_a_section_cannot_be_served)
 {
     CLEANUP(scene_clear) struct scene s = scene_new();
