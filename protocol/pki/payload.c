@@ -214,7 +214,10 @@ static bool signed_by_new_key(const struct payload *payload)
     return false;
 }
 
-/* The old certificate is enclosed, byte for byte, and it is a signer's. */
+/*
+ * The old certificate is enclosed, byte for byte, and it is a signer's. A signer named by a key identifier was verified
+ * by the new key, whatever certificate has the same identifier: it says nothing about the old one.
+ */
 static int check_renewal(const struct payload *payload, struct err **errp)
 {
     const struct cert *old = payload->csr->old_cert;
@@ -225,7 +228,8 @@ static int check_renewal(const struct payload *payload, struct err **errp)
     for (size_t i = 0; i < payload->cms->n_signers; i++) {
         const struct cms_signer_info *signer = &payload->cms->signers[i];
 
-        if (signer->cert && cert_equal(signer->cert, old) && signer->verified && !signer->no_signature)
+        if (signer->id == CMS_BY_ISSUER_SERIAL && signer->cert && cert_equal(signer->cert, old) && signer->verified &&
+            !signer->no_signature)
             return 0;
     }
     return der_refuse(errp, CERTSRV_E_BAD_RENEWAL_CERT_ATTRIBUTE,

@@ -310,6 +310,35 @@ TEST(payload_renewal_that_the_old_key_has_not_signed_is_refused)
     assert_refused(&scene.message, CERTSRV_E_BAD_RENEWAL_CERT_ATTRIBUTE);
 }
 
+/* The key identifiers are the sender's to choose: naming the new key as the old certificate names its own proves
+ * nothing. */
+TEST(payload_renewal_signed_by_the_new_key_under_the_old_ones_identifier_is_refused)
+{
+    const struct bytes id = {.data = (uint8_t[]){1, 2, 3, 4}, .len = 4};
+    CLEANUP(free_scene) struct scene scene = {0};
+    CLEANUP(csr_spec_clear) struct csr_spec spec = {.hash = "SHA256"};
+    CLEANUP(cert_list_clear) struct cert_list old = {0};
+    CLEANUP(bytes_clear) struct bytes value = {0};
+    CLEANUP(bytes_clear) struct bytes data = {0};
+    struct csr_extension extension = {.oid = (char[]){"2.5.29.14"}};
+    struct cms_signer new_key = {.hash = "SHA256", .key_id = &id};
+
+    make_scene(&scene, "P-256", "P-256", false);
+    new_key.key = scene.new_key;
+    assert_int_equal(msext_octets_write(id.data, id.len, &value, NULL), 0);
+    extension.value = value;
+    cert_free(scene.old);
+    scene.old = pki_cert(&(struct pki_cert_spec){
+        .subject = "CN=web01", .key = scene.old_key, .serial = 0x2a, .extensions = &extension, .n_extensions = 1});
+    csr_extensions_add(&spec.extensions, OID_SUBJECT_KEY_ID, false, &value);
+    csr_attributes_add(&spec.attributes, OID_RENEWAL_CERTIFICATE, &scene.old->der);
+    assert_int_equal(csr_build(&spec, scene.new_key, &scene.csr, NULL), 0);
+    cert_list_add(&old, cert_dup(scene.old));
+    assert_int_equal(cmc_data_write(&scene.csr, NULL, &data, NULL), 0);
+    sign(&scene, OID_PKI_DATA, &data, &old, &new_key, 1);
+    assert_refused(&scene.message, CERTSRV_E_BAD_RENEWAL_CERT_ATTRIBUTE);
+}
+
 TEST(payload_without_a_signer_is_refused)
 {
     static const char data_type[] = "\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
