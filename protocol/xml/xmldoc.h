@@ -9,7 +9,7 @@
 #define XMLDOC_MAX_DEPTH      64          /* elements inside each other */
 #define XMLDOC_MAX_NODES      600000 /* elements and attributes: about 5000 templates with everything they can have */
 #define XMLDOC_MAX_ATTRIBUTES 64     /* of one element, namespace declarations counted */
-#define XMLDOC_MAX_TAG        (64u << 10) /* bytes of one start tag */
+#define XMLDOC_MAX_VALUES     256    /* quoted values between one '<' and the next, wherever that is */
 
 struct _xmlNode; /* libxml2's; only the codecs look inside */
 struct xmldoc;

@@ -139,17 +139,23 @@ TEST(xmldoc_refuses_too_many_attributes)
     refused(text.data, text.len, "more than 64 attributes");
 }
 
-/* The length is looked at before libxml2 compares each attribute with all others; comments must not hide a tag. */
-TEST(xmldoc_refuses_a_long_tag_wherever_it_hides)
+/* Counted before libxml2 compares each attribute with all others; nothing that it sees otherwise may hide a tag. */
+TEST(xmldoc_refuses_a_tag_without_end_wherever_it_hides)
 {
-    CLEANUP(mem_freep) char *many = repeat(" a='>'", XMLDOC_MAX_TAG / 6 + 1);
-    CLEANUP(mem_freep) char *plain = mem_printf("<a>\n<b%s/></a>", many);
-    CLEANUP(mem_freep) char *behind_comment = mem_printf("<!-- <a ' --><a b=\"'\" c=\">\"%s/>", many);
-    CLEANUP(mem_freep) char *behind_cdata = mem_printf("<a><![CDATA[<x \"]]><b%s/></a>", many);
+    static const struct {
+        const char *before, *behind;
+    } cases[] = {
+        {"<a>\n<b", "/></a>"}, {"<!-- <a ' --><a b=\"'\" c=\">\"", "/>"}, {"<a><![CDATA[<x \"]]><b", "/></a>"},
+        {"<a><? <b", "/> ?></a>"},               /* no instruction, since it has no name */
+        {"<?xml version='1.0' and <a", "/> ?>"}, /* no declaration */
+    };
+    CLEANUP(mem_freep) char *many = repeat(" a = '>'", XMLDOC_MAX_VALUES + 1);
 
-    refused_text(plain, "line 2: a tag is longer than 65536 bytes");
-    refused_text(behind_comment, "a tag is longer");
-    refused_text(behind_cdata, "a tag is longer");
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        CLEANUP(mem_freep) char *text = mem_printf("%s%s%s", cases[i].before, many, cases[i].behind);
+
+        refused_text(text, "more than 256 attributes without another tag");
+    }
 }
 
 TEST(xmldoc_takes_long_text)
