@@ -87,7 +87,7 @@ struct config {
     char *ca_name;   /* owned; the second */
     char *domain;    /* owned; what accounts without an [account] section have behind their name; NULL: nothing */
     struct strlist edit_flags;           /* of EDITF_ENABLERENEWONBEHALFOF */
-    bool allow_sha1;                     /* for the possession proof of a PKCS#10 only */
+    bool allow_sha1;                     /* for signatures of the new key only, which prove possession */
     int64_t maximum_validity;            /* seconds */
     struct strlist read;                 /* CA permission Read */
     struct strlist request_certificates; /* CA permission Request Certificates */

@@ -152,14 +152,15 @@ static int check_ra_signatures(const struct judge_case *c, const struct cert_tem
         "template '%s' wants %u signatures of registration authorities", template->name, template->ra_signatures);
 }
 
-static bool is_strong_hash(const struct config *config, const char *hash)
+/* @possession: the signature shows no more than that the new key is there, for which some clients still use SHA-1. */
+static bool is_strong_hash(const struct config *config, const char *hash, bool possession)
 {
     static const char *const strong[] = {"SHA256", "SHA384", "SHA512"};
 
     for (size_t i = 0; hash && i < ARRAY_SIZE(strong); i++)
         if (strcmp(hash, strong[i]) == 0)
             return true;
-    return hash && config->allow_sha1 && strcmp(hash, "SHA1") == 0;
+    return hash && possession && config->allow_sha1 && strcmp(hash, "SHA1") == 0;
 }
 
 static int check_signatures(const struct judge_case *c, struct err **errp)
@@ -167,12 +168,12 @@ static int check_signatures(const struct judge_case *c, struct err **errp)
     const struct csr *csr = c->payload->csr;
     const struct cms *cms = c->payload->cms;
 
-    if (!csr->null_signature && !is_strong_hash(c->config, csr->signature_hash))
+    if (!csr->null_signature && !is_strong_hash(c->config, csr->signature_hash, true))
         return refusal(errp, CERTSRV_E_WEAK_SIGNATURE_OR_KEY,
             "the request is signed with %s, and must be with SHA256 or better",
             csr->signature_hash ? csr->signature_hash : "an unknown hash");
     for (size_t i = 0; cms && i < cms->n_signers; i++)
-        if (!is_strong_hash(c->config, cms->signers[i].hash))
+        if (!is_strong_hash(c->config, cms->signers[i].hash, cms->signers[i].id == CMS_BY_KEY_ID))
             return refusal(errp, CERTSRV_E_WEAK_SIGNATURE_OR_KEY,
                 "an outer signature uses %s, and must use SHA256 or better", cms->signers[i].hash);
     return 0;

@@ -245,6 +245,22 @@ TEST(judge_refuses_a_certificate_without_any_name)
     assert_denied(&bench, false, (uint32_t)CERTSRV_E_BAD_REQUESTSUBJECT);
 }
 
+/* What an old key or an agent signs is an order, and stays one for whoever can forge a hash. */
+TEST(judge_takes_sha1_of_the_new_key_only)
+{
+    struct cms_signer_info signer = {.id = CMS_BY_KEY_ID, .hash = (char[]){"SHA1"}};
+    struct cms cms = {.signers = &signer, .n_signers = 1};
+    CLEANUP(bench_clear) struct bench bench = {0};
+
+    start(&bench, "DeviceEC", "CN=device1");
+    bench.config->allow_sha1 = true;
+    bench.payload->cms = &cms;
+    assert_int_equal(ask(&bench, false, false), 0);
+    signer.id = CMS_BY_ISSUER_SERIAL;
+    assert_denied(&bench, false, (uint32_t)CERTSRV_E_WEAK_SIGNATURE_OR_KEY);
+    bench.payload->cms = NULL;
+}
+
 TEST(judge_refuses_sha1_unless_the_ca_allows_it)
 {
     CLEANUP(bench_clear) struct bench bench = {0};
