@@ -152,21 +152,25 @@ int file_make_directory(const char *path, mode_t mode, struct err **errp)
 {
     const char *name;
     CLEANUP(closep) int dir = open_parent(path, &name, errp);
+    CLEANUP(closep) int made = -1;
+    struct stat st;
+    bool is_new;
 
     if (dir < 0)
         return -1;
-    if (mkdirat(dir, name, mode) < 0) {
-        struct stat st;
-
-        if (errno != EEXIST || fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-            return failed(errp, "making the directory", path);
-        if (!S_ISDIR(st.st_mode))
-            return err_set(errp, ERR_STORE, "'%s' is in the way: it is no directory", path);
-        if ((st.st_mode & 07777) == mode)
-            return 0;
-    }
+    is_new = mkdirat(dir, name, mode) == 0;
+    if (!is_new && errno != EEXIST)
+        return failed(errp, "making the directory", path);
+    /* By descriptor from here on: root must not be led elsewhere by whoever may rename it. */
+    made = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (made < 0 && (errno == ENOTDIR || errno == ELOOP))
+        return err_set(errp, ERR_STORE, "'%s' is in the way: it is no directory", path);
+    if (made < 0 || fstat(made, &st) < 0)
+        return failed(errp, "making the directory", path);
+    if (!is_new && (st.st_mode & 07777) == mode)
+        return 0;
     /* mkdir obeys the umask, and an older one may be too open. */
-    if (fchmodat(dir, name, mode, 0) < 0 || fsync(dir) < 0)
+    if (fchmod(made, mode) < 0 || fsync(dir) < 0)
         return failed(errp, "making the directory", path);
     return 0;
 }

@@ -63,6 +63,7 @@ static int make_directory(const char *path, mode_t mode, const struct account *o
     return 0;
 }
 
+/* Those that root has to give away. Below them it makes nothing: a path through them leads where their owner likes. */
 static int make_directories(struct agent *agent, struct err **errp)
 {
     const struct {
@@ -72,17 +73,22 @@ static int make_directories(struct agent *agent, struct err **errp)
     } rows[] = {
         {agent->options->state_dir, 0711, &agent->daemon_account},
         {agent->paths.private, 0700, &agent->daemon_account},
-        {agent->paths.enrollments, 0700, &agent->daemon_account},
-        {agent->paths.policies, 0700, &agent->daemon_account},
         {agent->paths.token, 0700, &agent->worker_account},
         {agent->paths.public, 0755, &agent->daemon_account},
-        {agent->paths.certs, 0755, &agent->daemon_account},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
         if (make_directory(rows[i].path, rows[i].mode, rows[i].owner, errp) < 0)
             return -1;
     return 0;
+}
+
+static int make_own_directories(struct agent *agent, struct err **errp)
+{
+    if (file_make_directory(agent->paths.enrollments, 0700, errp) < 0 ||
+        file_make_directory(agent->paths.policies, 0700, errp) < 0)
+        return -1;
+    return file_make_directory(agent->paths.certs, 0755, errp);
 }
 
 /* --- one at a time --- */
@@ -156,7 +162,7 @@ int agent_open(struct agent *agent, const struct agent_options *options, struct 
         return -1;
     if (changes_user(agent) && account_become(&agent->daemon_account, errp) < 0)
         return -1;
-    if (take_lock(agent, errp) < 0 || load_instance(agent, errp) < 0)
+    if (make_own_directories(agent, errp) < 0 || take_lock(agent, errp) < 0 || load_instance(agent, errp) < 0)
         return -1;
     return record_load_all(agent->paths.enrollments, &agent->records, &agent->problems, errp);
 }
