@@ -68,8 +68,15 @@ static char **worker_environment(void)
     return environment;
 }
 
-/* The channel becomes CHANNEL_FD, everything else is closed; our death is the worker's. Does not return. */
-static __attribute__((noreturn)) void become_worker(const struct children *children, int fd)
+/* Our death is the worker's, also when it has come already. */
+static void die_with(pid_t parent)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent)
+        _exit(126);
+}
+
+/* The channel becomes CHANNEL_FD, everything else is closed. Does not return. */
+static __attribute__((noreturn)) void become_worker(const struct children *children, int fd, pid_t parent)
 {
     static char name[] = "autoenroll-worker";
     char *argv[] = {name, NULL};
@@ -77,25 +84,24 @@ static __attribute__((noreturn)) void become_worker(const struct children *child
 
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     if (fd != CHANNEL_FD && dup2(fd, CHANNEL_FD) < 0)
         _exit(126);
     (void)fcntl(CHANNEL_FD, F_SETFD, 0);
     (void)close_range(CHANNEL_FD + 1, ~0u, 0);
     if (children->as && account_become(children->as, NULL) < 0)
         _exit(126);
-    /* The change of user has reset it. */
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    die_with(parent); /* a change of user would undo it */
     (void)execve(children->program, argv, worker_environment());
     _exit(127);
 }
 
 static pid_t fork_worker(const struct children *children, int fd)
 {
+    pid_t parent = getpid();
     pid_t pid = fork();
 
     if (pid == 0)
-        become_worker(children, fd);
+        become_worker(children, fd, parent);
     return pid;
 }
 
