@@ -14,6 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "protocol/base/secret.h"
+
 struct children {
     const char *program;
     const struct account *as; /* what a worker becomes; NULL: nothing */
@@ -46,6 +48,7 @@ int account_become(const struct account *account, struct err **errp)
     if (initgroups(account->name, account->gid) < 0 || setresgid(account->gid, account->gid, account->gid) < 0 ||
         setresuid(account->uid, account->uid, account->uid) < 0)
         return err_set(errp, ERR_INTERNAL, "becoming user '%s': %m", account->name);
+    secret_harden_process(); /* where fs.suid_dumpable is not 0, the change of user has undone it */
     return 0;
 }
 
