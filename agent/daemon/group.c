@@ -8,6 +8,7 @@
 #include "agent/daemon/run.h"
 #include "agent/job/job_fields.h"
 #include "policy/merge.h"
+#include "protocol/base/printable.h"
 #include "protocol/base/when.h"
 
 #define CACHE_VERSION 1
@@ -238,10 +239,12 @@ static int ask(struct agent *agent, const struct group *group, const struct sett
     return save_cached(agent, server, cached, errp);
 }
 
+/* A worker's words, which may be a server's: only the line break before the hint is ours. */
 static void note_failure(struct group *group, const struct err *why)
 {
-    const char *hint = err_hint_text(why);
-    CLEANUP(mem_freep) char *note = mem_printf("%s%s%s", err_text(why), hint ? "\n  hint: " : "", hint ? hint : "");
+    CLEANUP(mem_freep) char *text = printable_text(err_text(why));
+    CLEANUP(mem_freep) char *hint = printable_text(err_hint_text(why));
+    CLEANUP(mem_freep) char *note = mem_printf("%s%s%s", text, *hint ? "\n  hint: " : "", hint);
 
     strlist_add(&group->notes, note);
 }

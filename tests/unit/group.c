@@ -186,19 +186,26 @@ static void desk_open(struct desk *d, const char *configuration)
     assert_ok(children_open(d->worker, NULL, &d->agent.children, &err) == 0, err);
 }
 
-/* From now on a server answers with this body of a REFRESH result; NULL: the worker fails. */
-static void server_says(struct desk *d, const char *body)
+enum last_frame { RESULT = 5, FAILED = 6 }; /* of the channel */
+
+static void worker_says(struct desk *d, enum last_frame type, const char *body)
 {
     CLEANUP(mem_freep) char *script = NULL;
 
     if (body)
         script = mem_printf("#!/bin/sh\nhead -c 20 <&3 >/dev/null\necho asked >>'%s'\n"
-                            "printf '\\0\\0\\%03o\\%03o\\005\\0' >&3\nprintf %%s '%s' >&3\n",
-            d->asked, (unsigned)strlen(body) >> 8, (unsigned)strlen(body) & 255, body);
+                            "printf '\\0\\0\\%03o\\%03o\\%03o\\0' >&3\nprintf %%s '%s' >&3\n",
+            d->asked, (unsigned)strlen(body) >> 8, (unsigned)strlen(body) & 255, (unsigned)type, body);
     else
         script = mem_printf("#!/bin/sh\nhead -c 20 <&3 >/dev/null\necho asked >>'%s'\nexit 9\n", d->asked);
     testing_write(d->worker, script, strlen(script));
     assert_int_equal(chmod(d->worker, 0755), 0);
+}
+
+/* From now on a server answers with this body of a REFRESH result; NULL: the worker fails. */
+static void server_says(struct desk *d, const char *body)
+{
+    worker_says(d, RESULT, body);
 }
 
 /* A walk at @now: makes the groups anew and has the first one ask. */
@@ -287,6 +294,20 @@ TEST(group_uses_an_old_answer_for_a_week_when_the_server_fails) /* [MS-XCEP note
     assert_false(group->has_policy);
     assert_int_equal(group->policy.n_templates, 0);
     assert_non_null(group->failure);
+}
+
+/* What a worker says of a failure is not printed as it came, whoever it was that said it. */
+TEST(group_tells_a_failure_in_harmless_text)
+{
+    CLEANUP(desk_close) struct desk d;
+    const struct group *group;
+
+    desk_open(&d, CORP);
+    worker_says(&d, FAILED, "{\"kind\":\"Network\",\"text\":\"a\\u001b[2Jb\",\"hint\":\"c\\nd\"}");
+    group = refresh_at(&d, NOW);
+    assert_int_equal(group->notes.n, 1);
+    assert_contains(group->notes.items[0], "a\\x1b[2Jb\n  hint: c\\x0ad");
+    assert_null(strchr(group->notes.items[0], '\x1b'));
 }
 
 TEST(group_counts_an_answer_only_for_the_question_that_was_asked)
