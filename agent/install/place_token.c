@@ -4,6 +4,7 @@ int place_token_put(struct token *token, const char *name, const struct bytes *i
     const struct bytes *old_id, struct err **errp)
 {
     CLEANUP(mem_freep) char *waiting = NULL;
+    CLEANUP(err_freep) struct err *why = NULL;
 
     if (key_token_put_certificate(token, id, name, certificate, errp) < 0)
         return err_wrap(errp, "putting the certificate into the token");
@@ -12,7 +13,11 @@ int place_token_put(struct token *token, const char *name, const struct bytes *i
     if (!old_id->len || bytes_equal(old_id, id))
         return 0;
     waiting = key_waiting_label(name, old_id);
-    if (key_token_relabel(token, old_id, waiting, errp) < 0)
-        return err_wrap(errp, "giving the old pair the label '%s'", waiting);
-    return 0;
+    /* It may be in a file, or have been in a token that is no more: then it has no label to give up. */
+    if (key_token_relabel(token, old_id, waiting, &why) == 0 || err_kind(why) == ERR_MISSING)
+        return 0;
+    err_wrap(&why, "giving the old pair the label '%s'", waiting);
+    if (errp && !*errp)
+        *errp = TAKE(why);
+    return -1;
 }

@@ -9,7 +9,7 @@
  * crash, with the same outcome.
  *
  * @certificate  DER
- * @old_id       the pair that was current; empty: none; may be the same key
+ * @old_id       the pair that was current; empty: none; may be the same key, or not in this token
  * Returns 0, or -1 with ERR_TOKEN, ERR_AUTH.
  */
 int place_token_put(struct token *token, const char *name, const struct bytes *id, const struct bytes *certificate,
