@@ -1,8 +1,11 @@
 #include "agent/worker/place.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "agent/key/key_file.h"
+#include "agent/key/private_file.h"
 #include "agent/key/token_softhsm.h"
 #include "agent/worker/vault.h"
 #include "protocol/pki/cert.h"
@@ -72,6 +75,13 @@ char *place_key_file(const struct place *place, const struct bytes *id)
     return mem_printf("%s/%s.pem", place->job->key_dir, hex);
 }
 
+static int make_key_dir(const char *dir, struct err **errp)
+{
+    if (mkdir(dir, 0700) < 0)
+        return errno == EEXIST ? 0 : err_set(errp, ERR_STORE, "making the folder of key files, %s: %m", dir);
+    return private_file_sync_folder(dir) < 0 ? err_set(errp, ERR_STORE, "making %s durable: %m", dir) : 0;
+}
+
 int place_make_key(struct place *place, const struct bytes *id, const char *name, bool file, enum key_kind kind,
     struct key **key, struct err **errp)
 {
@@ -81,6 +91,8 @@ int place_make_key(struct place *place, const struct bytes *id, const char *name
     if (file) {
         CLEANUP(mem_freep) char *path = place_key_file(place, id);
 
+        if (make_key_dir(place->job->key_dir, errp) < 0)
+            return -1;
         return key_file_open_or_generate(path, kind, key, errp);
     }
     if (place_token(place, &token, errp) < 0)
