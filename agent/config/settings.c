@@ -489,6 +489,22 @@ static int check_server(const struct settings_server *server, struct err **errp)
     return 0;
 }
 
+/* A PIN in the configuration would be printed, copied and backed up with it; the value is not repeated here. */
+static int check_token(const struct settings_agent *agent, struct err **errp)
+{
+    const char *uri = agent->token;
+
+    if (!uri)
+        return 0;
+    if (strncmp(uri, "pkcs11:", strlen("pkcs11:")) != 0)
+        return err_set(errp, ERR_CONFIG, "[agent]: token must begin with 'pkcs11:'");
+    if (strcasestr(uri, "pin-value") || strcasestr(uri, "pin-source")) {
+        err_set(errp, ERR_CONFIG, "[agent]: token must not hold a PIN");
+        return err_hint(errp, "store the PIN as a credential and name that with pin-credential");
+    }
+    return 0;
+}
+
 /* A section without trust of its own is trusted as its brother with the same policy-id is. */
 static void inherit_trust(struct settings *settings)
 {
@@ -521,6 +537,8 @@ static int check(struct settings *settings, struct err **errp)
     for (size_t i = 0; i < ARRAY_SIZE(sections); i++)
         if (sections[i].named && check_required(&sections[i], settings, errp) < 0)
             return -1;
+    if (check_token(&settings->agent, errp) < 0)
+        return -1;
     inherit_trust(settings);
     for (size_t i = 0; i < settings->n_servers; i++)
         if (check_server(&settings->servers[i], errp) < 0)
