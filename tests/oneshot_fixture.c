@@ -59,11 +59,13 @@ void oneshot_json(struct oneshot *s, const char *arguments, int status)
 {
     static const char *const lists[] = {"enrollments", "decisions", "policies", "problems"};
     CLEANUP(mem_freep) char *all = mem_printf("--json %s", arguments);
+    const char *start;
     json_error_t error;
 
     oneshot_run(s, all, status);
     json_decref(s->status);
-    s->status = json_loads(oneshot_said(s), JSON_REJECT_DUPLICATES, &error);
+    start = strstr(oneshot_said(s), "{\n"); /* a PKCS#11 module may have said something to standard error */
+    s->status = json_loads(start ? start : "", JSON_REJECT_DUPLICATES, &error);
     if (!s->status)
         fail_msg("no JSON, line %d: %s:\n%s", error.line, error.text, oneshot_said(s));
     for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
