@@ -114,6 +114,14 @@ bool key_id_is_ours(const struct bytes *id, const uint8_t tag[KEY_TAG_LEN])
     return id->len == KEY_ID_LEN && memcmp(id->data, prefix, sizeof(prefix)) == 0;
 }
 
+bool key_id_is_known(const struct bytes *id, const struct bytes *known, size_t n_known)
+{
+    for (size_t i = 0; i < n_known; i++)
+        if (bytes_equal(id, &known[i]))
+            return true;
+    return false;
+}
+
 char *key_waiting_label(const char *name, const struct bytes *id)
 {
     CLEANUP(mem_freep) char *hex = id->len > 8 ? bytes_to_hex(id->data + 8, id->len - 8) : mem_strdup("");

@@ -40,6 +40,7 @@ bool key_kind_of(const EVP_PKEY *pkey, enum key_kind *kind); /* false for a key 
 #define KEY_TAG_LEN 4
 void key_new_id(const uint8_t tag[KEY_TAG_LEN], struct bytes *id); /* @id is overwritten */
 bool key_id_is_ours(const struct bytes *id, const uint8_t tag[KEY_TAG_LEN]);
+bool key_id_is_known(const struct bytes *id, const struct bytes *known, size_t n_known);
 /* The label of a pair that is not (yet) the current one: NAME#0123abcd, from the id's random part. Returns owned. */
 char *key_waiting_label(const char *name, const struct bytes *id);
 

@@ -1,5 +1,7 @@
 #include "agent/key/key_file.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <string.h>
 
 #include <openssl/bio.h>
@@ -122,4 +124,38 @@ int key_file_open_or_generate(const char *path, enum key_kind kind, struct key *
 int key_file_destroy(const char *path, struct err **errp)
 {
     return private_file_destroy(path, errp);
+}
+
+/* The id of its key, ".pem", and ".new" while it is written. */
+static bool is_orphan(const char *name, const uint8_t tag[KEY_TAG_LEN], const struct bytes *known, size_t n_known)
+{
+    CLEANUP(bytes_clear) struct bytes id = {0};
+    CLEANUP(mem_freep) char *hex = mem_strndup(name, 2 * KEY_ID_LEN);
+    const char *rest = name + strlen(hex);
+
+    if (bytes_from_hex(&id, hex, KEY_ID_LEN, NULL) < 0 || (strcmp(rest, ".pem") != 0 && strcmp(rest, ".pem.new") != 0))
+        return false;
+    return key_id_is_ours(&id, tag) && !key_id_is_known(&id, known, n_known);
+}
+
+int key_file_sweep(const char *dir, const uint8_t tag[KEY_TAG_LEN], const struct bytes *known, size_t n_known,
+    size_t *removed, struct err **errp)
+{
+    DIR *entries = opendir(dir);
+    const struct dirent *entry;
+    int r = 0;
+
+    *removed = 0;
+    if (!entries)
+        return errno == ENOENT ? 0 : err_set(errp, ERR_STORE, "reading %s: %m", dir);
+    while (r == 0 && (entry = readdir(entries))) {
+        CLEANUP(mem_freep) char *path = mem_printf("%s/%s", dir, entry->d_name);
+
+        if (!is_orphan(entry->d_name, tag, known, n_known))
+            continue;
+        r = key_file_destroy(path, errp);
+        *removed += r == 0;
+    }
+    (void)closedir(entries);
+    return r;
 }

@@ -17,3 +17,11 @@ int key_file_open_or_generate(const char *path, enum key_kind kind, struct key *
 
 /* Overwrites and removes it; not being there is no error. */
 int key_file_destroy(const char *path, struct err **errp);
+
+/*
+ * Destroys the files ID.pem in @dir, whole or half written, whose id is of ours (AEN1 + @tag) and not among @known:
+ * keys that a crash or a refusal left without a record. Other files are never touched. *removed counts files. A folder
+ * that is not there holds none. 0, or -1 with ERR_STORE.
+ */
+int key_file_sweep(const char *dir, const uint8_t tag[KEY_TAG_LEN], const struct bytes *known, size_t n_known,
+    size_t *removed, struct err **errp);

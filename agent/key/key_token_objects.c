@@ -155,14 +155,6 @@ int key_token_list(struct token *token, const struct bytes *prefix, struct key_l
     return 0;
 }
 
-static bool is_known(const struct bytes *id, const struct bytes *known, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (bytes_equal(id, &known[i]))
-            return true;
-    return false;
-}
-
 int key_token_sweep(struct token *token, const uint8_t tag[KEY_TAG_LEN], const struct bytes *known, size_t n_known,
     size_t *removed, struct err **errp)
 {
@@ -174,7 +166,7 @@ int key_token_sweep(struct token *token, const uint8_t tag[KEY_TAG_LEN], const s
     for (size_t i = 0; i < list.n; i++) {
         const struct bytes *id = &list.items[i].id;
 
-        if (!key_id_is_ours(id, tag) || is_known(id, known, n_known))
+        if (!key_id_is_ours(id, tag) || key_id_is_known(id, known, n_known))
             continue;
         if (key_token_destroy(token, id, errp) < 0)
             return err_wrap(errp, "removing keys without a record");

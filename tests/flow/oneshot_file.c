@@ -70,6 +70,29 @@ TEST(key_moves_from_a_file_into_the_token_and_back)
     assert_installed(&s, 3, true);
 }
 
+/* The last walk was cut off, so there may be keys without a record: in the token, or beside it. */
+TEST(key_file_without_a_record_is_removed)
+{
+    CLEANUP(oneshot_clear) struct oneshot s = {0};
+    const char *path;
+
+    start(&s);
+    want_file(&s, true);
+    oneshot_run(&s, "", 0);
+    path = oneshot_record(&s, "web")->current.pair.key_file;
+    assert_int_equal(testing_shell(NULL,
+                         "cd '%s/token/keys' && of=$(basename '%s' .pem) && base=${of%%??????????} && cp '%s' "
+                         "\"${base}0123456789.pem\" && cp '%s' \"${base}9876543210.pem.new\" && cp '%s' other.pem && "
+                         "sed -i 's/\"clean\": true/\"clean\": false/' '%s/private/instance.json'",
+                         s.agent->state, path, path, path, path, s.agent->state),
+        0);
+    assert_int_equal(count_files(&s), 4);
+    oneshot_run(&s, "", 0);
+    assert_contains(oneshot_said(&s), "removed 2 keys that had no record");
+    assert_int_equal(count_files(&s), 2); /* ours, and what is none of ours */
+    assert_installed(&s, 1, true);
+}
+
 /* What the old label was on is gone with the token; the new pair is none the worse. */
 TEST(expired_pair_of_a_lost_token_does_not_hinder_a_new_one)
 {
