@@ -136,11 +136,3 @@ void policy_clear(struct policy *policy)
     strlist_clear(&policy->skipped);
     *policy = (struct policy){0};
 }
-
-void policy_free(struct policy *policy)
-{
-    if (!policy)
-        return;
-    policy_clear(policy);
-    free(policy);
-}

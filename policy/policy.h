@@ -100,5 +100,3 @@ void template_copy(struct template *to, const struct template *from); /* deep; @
 void policy_ca_clear(struct policy_ca *ca);
 void policy_ca_copy(struct policy_ca *to, const struct policy_ca *from); /* deep; @to is overwritten */
 void policy_clear(struct policy *policy);                                /* empties in place */
-void policy_free(struct policy *policy);                                 /* takes; NULL is fine */
-DEFINE_FREEP(struct policy, policy_free)

@@ -210,12 +210,3 @@ int file_remove(const char *path, struct err **errp)
         return failed(errp, "removing", path);
     return 0;
 }
-
-int file_sync_directory(const char *path, struct err **errp)
-{
-    CLEANUP(closep) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    if (fd < 0 || fsync(fd) < 0)
-        return failed(errp, "making durable", path);
-    return 0;
-}

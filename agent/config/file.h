@@ -28,6 +28,3 @@ int file_make_directory(const char *path, mode_t mode, struct err **errp);
 
 /* Removes a file, or a directory with the files in it (one level); what is not there is fine. 0, or -1 (ERR_STORE). */
 int file_remove(const char *path, struct err **errp);
-
-/* Makes what happened to the names in a directory durable. 0, or -1 with ERR_STORE. */
-int file_sync_directory(const char *path, struct err **errp);

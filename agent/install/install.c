@@ -247,6 +247,34 @@ static int write_chain(const struct cert_list *chain, struct bytes *pem, struct 
     return 0;
 }
 
+static char *describe_sans(const struct san_list *list)
+{
+    CLEANUP(strlist_clear) struct strlist names = {0};
+
+    for (size_t i = 0; i < list->n; i++) {
+        CLEANUP(mem_freep) char *value = printable_text(list->items[i].value);
+        CLEANUP(mem_freep) char *name = mem_printf("%s:%s", san_type_name(list->items[i].type), value);
+
+        strlist_add(&names, name);
+    }
+    return strlist_join(&names, ", ");
+}
+
+static void take_facts(const struct cert *cert, struct job_facts *facts)
+{
+    *facts = (struct job_facts){.subject = mem_strdup(cert->subject),
+        .issuer = mem_strdup(cert->issuer),
+        .serial = mem_strdup(cert->serial),
+        .thumbprint = mem_strdup(cert->sha256),
+        .not_before = cert->not_before,
+        .not_after = cert->not_after,
+        .template_oid = mem_strdup_opt(cert->template.oid),
+        .template_name = cert->template_name ? printable_text(cert->template_name) : NULL,
+        .template_major = cert->template.major,
+        .key_kind = pubkey_describe(&cert->key),
+        .sans = describe_sans(&cert->san)};
+}
+
 int install_check(
     const struct install_question *question, struct job_pair *pair, struct job_facts *facts, struct err **errp)
 {
@@ -263,34 +291,6 @@ int install_check(
     *pair = (struct job_pair){.chain = chain};
     chain = (struct bytes){0};
     bytes_copy(&pair->certificate, &c.leaf->der);
-    install_facts(c.leaf, facts);
+    take_facts(c.leaf, facts);
     return 0;
-}
-
-static char *describe_sans(const struct san_list *list)
-{
-    CLEANUP(strlist_clear) struct strlist names = {0};
-
-    for (size_t i = 0; i < list->n; i++) {
-        CLEANUP(mem_freep) char *value = printable_text(list->items[i].value);
-        CLEANUP(mem_freep) char *name = mem_printf("%s:%s", san_type_name(list->items[i].type), value);
-
-        strlist_add(&names, name);
-    }
-    return strlist_join(&names, ", ");
-}
-
-void install_facts(const struct cert *cert, struct job_facts *facts)
-{
-    *facts = (struct job_facts){.subject = mem_strdup(cert->subject),
-        .issuer = mem_strdup(cert->issuer),
-        .serial = mem_strdup(cert->serial),
-        .thumbprint = mem_strdup(cert->sha256),
-        .not_before = cert->not_before,
-        .not_after = cert->not_after,
-        .template_oid = mem_strdup_opt(cert->template.oid),
-        .template_name = cert->template_name ? printable_text(cert->template_name) : NULL,
-        .template_major = cert->template.major,
-        .key_kind = pubkey_describe(&cert->key),
-        .sans = describe_sans(&cert->san)};
 }

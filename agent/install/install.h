@@ -34,6 +34,3 @@ struct install_question {
  */
 int install_check(
     const struct install_question *question, struct job_pair *pair, struct job_facts *facts, struct err **errp);
-
-/* What the daemon wants to know about a certificate. @facts is filled; what it held is not freed. */
-void install_facts(const struct cert *cert, struct job_facts *facts);

@@ -139,7 +139,6 @@ const char *job_checkpoint_name(enum job_checkpoint checkpoint)
     {                                                                                                                  \
         fields_clear(&tag##_fields, object);                                                                           \
     }
-DEFINE_CLEAR(job_place)
 DEFINE_CLEAR(job_server)
 DEFINE_CLEAR(job_pair)
 DEFINE_CLEAR(job_facts)

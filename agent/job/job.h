@@ -170,7 +170,6 @@ struct job_token_list {
 const char *job_kind_name(enum job_kind kind);
 const char *job_checkpoint_name(enum job_checkpoint checkpoint);
 
-void job_place_clear(struct job_place *place);
 void job_server_clear(struct job_server *server);
 void job_pair_clear(struct job_pair *pair);
 void job_pair_copy(struct job_pair *to, const struct job_pair *from); /* deep; @to is overwritten */

@@ -73,7 +73,7 @@ static void fill_info(const struct token_module *module, const CK_TOKEN_INFO *ra
     };
 }
 
-void token_info_clear(struct token_info *info)
+static void token_info_clear(struct token_info *info)
 {
     free(info->label);
     free(info->serial);

@@ -19,7 +19,7 @@ struct token_place {
                      may be tried again, and what is written is flushed to disk, which SoftHSM leaves out */
 };
 
-/* What a person can know of a token. Plain; token_info_clear frees the texts. */
+/* What a person can know of a token. Plain. */
 struct token_info {
     char *label; /* owned, as are the others; without the padding */
     char *serial;
@@ -31,7 +31,6 @@ struct token_info {
     bool login_required;
     bool pin_locked; /* what the token says; a TPM never says it */
 };
-void token_info_clear(struct token_info *info); /* frees what it holds, leaves {0} */
 
 struct token_list {
     struct token_info *items; /* owned */

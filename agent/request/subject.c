@@ -44,7 +44,8 @@ static const char *expand_word(const char *word, size_t len, const struct machin
     return NULL;
 }
 
-char *subject_expand(const char *text, const struct machine *machine, struct err **errp)
+/* Returns owned, or NULL with ERR_CONFIG. */
+static char *expand(const char *text, const struct machine *machine, struct err **errp)
 {
     CLEANUP(bytes_clear) struct bytes out = {.limit = NAME_MAX_TEXT};
 
@@ -73,7 +74,7 @@ static int add_names(struct san_list *san, enum san_type type, const struct strl
     const struct machine *machine, struct err **errp)
 {
     for (size_t i = 0; i < names->n; i++) {
-        CLEANUP(mem_freep) char *value = subject_expand(names->items[i], machine, errp);
+        CLEANUP(mem_freep) char *value = expand(names->items[i], machine, errp);
 
         if (!value)
             return err_wrap(errp, "%s = %s", san_type_name(type), names->items[i]);
@@ -90,7 +91,7 @@ static int configured_subject(
 
     if (!names->subject)
         return 0;
-    text = subject_expand(names->subject, machine, errp);
+    text = expand(names->subject, machine, errp);
     if (!text || name_parse(text, der, errp) < 0) {
         err_wrap(errp, "subject = %s", names->subject);
         return err_hint(errp, "write it as in \"CN=web01.example.com,O=Example\"");

@@ -22,6 +22,3 @@ void subject_clear(struct subject *subject);
  */
 int subject_build(const struct template *template, const struct job_names *names, const struct machine *machine,
     const struct cert *old, struct subject *out, struct err **errp);
-
-/* Expands %{...} in @text; returns owned, or NULL with ERR_CONFIG. */
-char *subject_expand(const char *text, const struct machine *machine, struct err **errp);

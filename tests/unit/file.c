@@ -367,14 +367,3 @@ TEST(file_remove_in_a_directory_that_is_not_there_is_done)
 
     assert_ok(file_remove(path, &err) == 0, err);
 }
-
-TEST(file_sync_directory_says_what_is_missing)
-{
-    CLEANUP(mem_freep) char *dir = testing_tmpdir();
-    CLEANUP(mem_freep) char *missing = in(dir, "no");
-    CLEANUP(err_freep) struct err *err = NULL;
-
-    assert_ok(file_sync_directory(dir, &err) == 0, err);
-    assert_int_equal(file_sync_directory(missing, &err), -1);
-    assert_int_equal(err_kind(err), ERR_STORE);
-}

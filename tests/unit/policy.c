@@ -110,7 +110,6 @@ TEST(policy_copies_of_what_is_empty_are_empty)
     assert_null(ca.uris);
     template_clear(&t);
     policy_ca_clear(&ca);
-    policy_free(NULL);
 }
 
 TEST(policy_names_the_four_kinds_of_authentication) /* [MS-XCEP 3.1.4.1.3.5] */
