@@ -240,13 +240,6 @@ void cert_list_add(struct cert_list *list, struct cert *cert)
     *MEM_APPEND(list->items, list->n) = cert;
 }
 
-void cert_list_copy(struct cert_list *to, const struct cert_list *from)
-{
-    *to = (struct cert_list){0};
-    for (size_t i = 0; i < from->n; i++)
-        cert_list_add(to, cert_dup(from->items[i]));
-}
-
 const struct cert *cert_list_find(const struct cert_list *list, const struct bytes *der)
 {
     for (size_t i = 0; i < list->n; i++)

@@ -71,7 +71,6 @@ DEFINE_FREEP(struct cert, cert_free)
 int cert_list_from_pem(const char *text, size_t len, struct cert_list *out, struct err **errp);
 int cert_list_to_pem(const struct cert_list *list, struct bytes *out, struct err **errp); /* appends */
 void cert_list_add(struct cert_list *list, struct cert *cert);                            /* takes @cert */
-void cert_list_copy(struct cert_list *to, const struct cert_list *from); /* @to is overwritten, not freed first */
 /* The one with exactly these bytes; borrowed, or NULL. */
 const struct cert *cert_list_find(const struct cert_list *list, const struct bytes *der);
 void cert_list_clear(struct cert_list *list); /* frees, leaves {0}; also the CLEANUP form */

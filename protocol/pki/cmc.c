@@ -10,7 +10,6 @@
 #define REQUESTER    "requestername"
 
 /* clang-format off */
-/* clang-format off */
 /* The PKCS#10 stays as it came: its own bytes are what is parsed and kept. */
 typedef struct {
     ASN1_INTEGER *id;

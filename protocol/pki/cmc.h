@@ -32,9 +32,9 @@ int cmc_build_new(const struct bytes *csr, const struct cmc_controls *controls, 
     struct bytes *out, struct err **errp);
 /*
  * Renewal for a schema 2 template or later: two signers, the new key by key identifier and the old one by issuer and
- * serial number of
- * @old->cert, which is enclosed and must be the certificate in attribute 1.3.6.1.4.1.311.13.1 of @csr. The signers
- * are a SET OF: the encoder puts the shorter first, which is the new key's unless the old key is EC and the new RSA.
+ * serial number of @old->cert, which is enclosed and must be the certificate in attribute 1.3.6.1.4.1.311.13.1 of
+ * @csr. The signers are a SET OF: the encoder puts the shorter first, which is the new key's unless the old key is EC
+ * and the new RSA.
  */
 int cmc_build_renewal(const struct bytes *csr, const struct cmc_controls *controls, const struct cms_signer *new_key,
     const struct cms_signer *old, struct bytes *out, struct err **errp);

@@ -4,7 +4,6 @@
 #include "protocol/pki/oid.h"
 
 /* clang-format off */
-/* clang-format off */
 ASN1_SEQUENCE(TAGGED_ATTRIBUTE) = {
     ASN1_SIMPLE(TAGGED_ATTRIBUTE, id, ASN1_INTEGER),
     ASN1_SIMPLE(TAGGED_ATTRIBUTE, type, ASN1_OBJECT),

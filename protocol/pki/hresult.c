@@ -15,12 +15,6 @@ static const struct hresult unknown_win32 = {0, "", HRESULT_LATER, "an error of 
 static const struct hresult unknown_other = {0, "", HRESULT_ADMIN, "an error that is not in our table",
     "Ask the CA's administrator to look into the CA's event log."};
 
-static const char *const words[] = {
-#define X(word) #word,
-    HRESULT_ACTIONS(X)
-#undef X
-};
-
 const struct hresult *hresult_find(uint32_t code)
 {
     for (size_t i = 0; i < ARRAY_SIZE(table); i++)
@@ -34,14 +28,4 @@ char *hresult_describe(uint32_t code)
     const struct hresult *found = hresult_find(code);
 
     return mem_printf("0x%08X%s%s: %s", code, *found->name ? " " : "", found->name, found->meaning);
-}
-
-char *hresult_actions(unsigned actions)
-{
-    CLEANUP(strlist_clear) struct strlist list = {0};
-
-    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-        if (actions & 1u << i)
-            strlist_add(&list, words[i]);
-    return strlist_join(&list, " ");
 }

@@ -335,5 +335,3 @@ enum hresult_code { HRESULTS(X) };
 const struct hresult *hresult_find(uint32_t code);
 /* "0x80094012 CERTSRV_E_TEMPLATE_DENIED: the account lacks ..."; returns owned. */
 char *hresult_describe(uint32_t code);
-/* The words of @actions in their order, "REFETCH ADMIN"; returns owned. */
-char *hresult_actions(unsigned actions);

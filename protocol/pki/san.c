@@ -67,15 +67,6 @@ const char *san_type_name(enum san_type type)
     return type < SAN__MAX ? words[type] : "unknown";
 }
 
-enum san_type san_type_parse(const char *name)
-{
-    enum san_type type = SAN_DNS;
-
-    while (type < SAN__MAX && strcmp(words[type], name) != 0)
-        type++;
-    return type;
-}
-
 /* Letters that stand in a host name, a URI or an e-mail address: ASCII that can be seen. */
 static bool is_graphic(const char *text)
 {

@@ -35,7 +35,6 @@ void san_add(struct san_list *list, enum san_type type, const char *value); /* c
 bool san_has(const struct san_list *list, enum san_type type, const char *value);
 bool san_equal(const struct san_list *a, const struct san_list *b); /* as sets */
 const char *san_type_name(enum san_type type);                      /* "dns", ... */
-enum san_type san_type_parse(const char *name);                     /* SAN__MAX for an unknown one */
 
 /* The value of extension 2.5.29.17; @der is overwritten. 0 or -1 (ERR_INVALID: empty list, a value of wrong form). */
 int san_encode(const struct san_list *list, struct bytes *der, struct err **errp);

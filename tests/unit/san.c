@@ -76,13 +76,6 @@ TEST(san_compares_host_names_without_regard_to_case_and_lists_as_sets)
     assert_false(san_equal(&b, &a));
 }
 
-TEST(san_types_are_found_by_their_word)
-{
-    for (enum san_type type = SAN_DNS; type < SAN__MAX; type++)
-        assert_int_equal(san_type_parse(san_type_name(type)), type);
-    assert_int_equal(san_type_parse("nonsense"), SAN__MAX);
-}
-
 TEST(san_encode_refuses_values_of_the_wrong_form)
 {
     static const struct {
