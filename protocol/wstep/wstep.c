@@ -42,12 +42,10 @@ static char *borrow(const char *text)
     return copy;
 }
 
-static const struct {
-    const char *request, *response;
-} actions[] = {
-    [WSTEP_ISSUE] = {WSTEP_ACTION_REQUEST, WSTEP_ACTION_RESPONSE},
-    [WSTEP_QUERY] = {WSTEP_ACTION_REQUEST, WSTEP_ACTION_RESPONSE},
-    [WSTEP_KET] = {WSTEP_ACTION_KET_REQUEST, WSTEP_ACTION_KET_RESPONSE},
+static const char *const actions[] = {
+    [WSTEP_ISSUE] = WSTEP_ACTION_REQUEST,
+    [WSTEP_QUERY] = WSTEP_ACTION_REQUEST,
+    [WSTEP_KET] = WSTEP_ACTION_KET_REQUEST,
 };
 
 /* The messages as they are on the wire; rows in the order to send. Namespaces mix, so rows name their own. */
@@ -249,17 +247,12 @@ const char *wstep_request_context(const struct wstep_request *request, const cha
 
 bool wstep_action_fits(enum wstep_kind kind, const char *action)
 {
-    return action && strcmp(action, actions[kind].request) == 0;
+    return action && strcmp(action, actions[kind]) == 0;
 }
 
 const char *wstep_request_action(enum wstep_kind kind)
 {
-    return actions[kind].request;
-}
-
-const char *wstep_response_action(enum wstep_kind kind)
-{
-    return actions[kind].response;
+    return actions[kind];
 }
 
 /* Tokens. */

@@ -101,8 +101,7 @@ void wstep_fault_detail_clear(struct wstep_fault_detail *detail);
 
 /* Whether a message with this wsa:Action may carry a request of that kind. NULL @action fits nothing. */
 bool wstep_action_fits(enum wstep_kind kind, const char *action);
-const char *wstep_request_action(enum wstep_kind kind);  /* what to send */
-const char *wstep_response_action(enum wstep_kind kind); /* what to answer */
+const char *wstep_request_action(enum wstep_kind kind); /* what to send */
 
 /*
  * Writing: the message in an envelope, valid against the schema; what @out held is replaced, and left alone on
