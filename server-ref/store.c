@@ -301,10 +301,9 @@ int store_update_request(struct store *store, const struct stored_request *reque
     CLEANUP(statement_freep) sqlite3_stmt *statement = NULL;
 
     if (prepare(store, &statement, errp,
-            "UPDATE requests SET state = ?, template = ?, lineage = ?, old_certificate = ?, resolved = ?, hresult = ?,"
-            " message = ? WHERE id = ?",
-            "ttnnnnti", state_names[request->state], request->template_name, request->lineage, request->old_certificate,
-            request->resolved, (int64_t)request->hresult, request->message ? request->message : "", request->id) < 0 ||
+            "UPDATE requests SET state = ?, template = ?, resolved = ?, hresult = ?, message = ? WHERE id = ?",
+            "ttnnti", state_names[request->state], request->template_name, request->resolved, (int64_t)request->hresult,
+            request->message ? request->message : "", request->id) < 0 ||
         finish(store, statement, errp) < 0)
         return err_wrap(errp, "storing request %lld", (long long)request->id);
     return 0;
@@ -436,15 +435,6 @@ int store_find_certificate_of_request(
     CLEANUP(statement_freep) sqlite3_stmt *statement = NULL;
 
     if (prepare(store, &statement, errp, CERTIFICATE_COLUMNS "WHERE request = ?", "i", request) < 0)
-        return -1;
-    return found_certificate(store, statement, certificate, errp);
-}
-
-int store_get_certificate(struct store *store, int64_t id, struct stored_certificate *certificate, struct err **errp)
-{
-    CLEANUP(statement_freep) sqlite3_stmt *statement = NULL;
-
-    if (prepare(store, &statement, errp, CERTIFICATE_COLUMNS "WHERE id = ?", "i", id) < 0)
         return -1;
     return found_certificate(store, statement, certificate, errp);
 }

@@ -29,7 +29,7 @@ struct stored_request {
     int64_t id; /* 0 until it is in the database */
     enum request_state state;
     char *template_name;     /* owned; NULL when none could be found out */
-    char *requester;         /* owned; the account, or "certificate SERIAL" */
+    char *requester;         /* owned; the account */
     int64_t lineage;         /* of the certificate that is renewed; 0 for a new request */
     int64_t old_certificate; /* id of the certificate that is renewed; 0 for a new request */
     struct bytes payload;    /* as it came */
@@ -86,7 +86,7 @@ int store_find_user(struct store *store, const char *name, char **hash, struct e
 int store_delete_user(struct store *store, const char *name, struct err **errp); /* STORE_NONE: there is none */
 int store_list_users(struct store *store, struct strlist *names, struct err **errp);
 
-/* Requests. Adding sets the id, which is never used again; updating writes all but payload and times of arrival. */
+/* Requests. Adding sets the id, which is never used again; updating writes what became of it. */
 int store_add_request(struct store *store, struct stored_request *request, struct err **errp);
 int store_update_request(struct store *store, const struct stored_request *request, struct err **errp);
 int store_find_request(struct store *store, int64_t id, struct stored_request *request, struct err **errp);
@@ -98,7 +98,6 @@ int store_find_certificate(
     struct store *store, const struct bytes *der, struct stored_certificate *certificate, struct err **errp);
 int store_find_certificate_of_request(
     struct store *store, int64_t request, struct stored_certificate *certificate, struct err **errp);
-int store_get_certificate(struct store *store, int64_t id, struct stored_certificate *certificate, struct err **errp);
 /* STORE_NONE when no certificate has this serial number or it is revoked already. */
 int store_revoke(struct store *store, const char *serial, uint32_t reason, int64_t now, struct err **errp);
 

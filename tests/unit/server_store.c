@@ -122,7 +122,7 @@ TEST(store_keeps_the_lineage_of_renewals)
     fill_certificate(&renewed, "0b", "renewed");
     renewed.lineage = first.lineage;
     assert_int_equal(store_add_certificate(store, &renewed, NULL), 0);
-    assert_int_equal(store_get_certificate(store, renewed.id, &found, NULL), 0);
+    assert_int_equal(store_find_certificate(store, &renewed.der, &found, NULL), 0);
     assert_int_equal(found.lineage, first.id);
 }
 
@@ -138,7 +138,7 @@ TEST(store_revokes_once)
     assert_int_equal(store_revoke(store, "0a", 1, 77, NULL), 0);
     assert_int_equal(store_revoke(store, "0a", 4, 88, NULL), STORE_NONE);
     assert_int_equal(store_revoke(store, "0b", 4, 88, NULL), STORE_NONE);
-    assert_int_equal(store_get_certificate(store, certificate.id, &found, NULL), 0);
+    assert_int_equal(store_find_certificate(store, &certificate.der, &found, NULL), 0);
     assert_int_equal(found.revoked, 77);
     assert_int_equal(found.reason, 1);
 }
