@@ -252,18 +252,27 @@ static bool is_same_template(const struct template *a, const struct template *b)
            fields_write(&template_fields, &plain[1], false, &other, NULL) == 0 && bytes_equal(&text, &other);
 }
 
+static bool is_asked_again(const struct agent *agent, const struct record *record)
+{
+    const char *renew = agent->options->renew;
+
+    return renew && (strcmp(renew, "all") == 0 || strcmp(renew, record->id) == 0);
+}
+
 /*
  * What failed in an earlier walk is tried again as the policy is now. The request goes out once more, unless the
- * template has changed, or the certificate of the key that signed it has expired.
+ * template has changed, the certificate of the key that signed it has expired, or its key is missing and a person asks
+ * all the same.
  */
 static int try_again(struct errand *e, const struct template *t, struct err **errp)
 {
     struct record *record = e->record;
     bool expired = record->renewal && record->current.facts.not_after <= e->agent->now;
+    bool lost = record->error && record->error_kind == ERR_MISSING && is_asked_again(e->agent, record);
 
     if (!t || record->attempt.pair.certificate.len)
         return go_on(e, errp);
-    if (expired || !is_same_template(&record->wanted[0], t))
+    if (expired || lost || !is_same_template(&record->wanted[0], t))
         return begin(e, t, record->renewal && !expired, errp);
     choose_cas(record, &e->group->policy, t);
     return go_on(e, errp);
@@ -299,21 +308,24 @@ static struct record *record_for(struct agent *agent, const struct group *group,
 
 /* --- one policy --- */
 
-static bool is_asked_again(const struct agent *agent, const struct record *record)
+/* Going on with an answer that is on record sends nothing, unless that was refused. */
+static bool has_answer(const struct record *r)
 {
-    const char *renew = agent->options->renew;
+    bool answered = r->attempt.answer_cms.len || r->attempt.answer_certificate.len;
 
-    return renew && (strcmp(renew, "all") == 0 || strcmp(renew, record->id) == 0);
+    return answered && !r->attempt.pending && r->error_kind != ERR_UNTRUSTED && r->error_kind != ERR_INVALID;
 }
 
 static struct held_cert held_of(const struct agent *agent, const struct record *r)
 {
     const struct job_facts *facts = &r->current.facts;
+    /* A section may have named another template since, which the CA did not give: the certificate knows its own. */
+    bool says = r->certificate && (facts->template_oid || facts->template_name);
 
     return (struct held_cert){.name = r->id,
         .certificate = r->certificate,
-        .template_oid = r->template_oid,
-        .template_name = r->template_name,
+        .template_oid = says ? facts->template_oid : r->template_oid,
+        .template_name = says ? facts->template_name : r->template_name,
         .template_major = facts->template_major.set ? facts->template_major : r->template_major,
         .installed = record_has_certificate(r),
         .not_before = facts->not_before,
@@ -321,7 +333,7 @@ static struct held_cert held_of(const struct agent *agent, const struct record *
         .under_way = has_begun(r),
         .pending = r->attempt.pending,
         .again = is_asked_again(agent, r),
-        .requests_today = record_requests_today(r, agent->now)};
+        .requests_today = has_answer(r) ? 0 : record_requests_today(r, agent->now)};
 }
 
 static int carry_out(struct errand *e, const struct decision *d, struct err **errp)

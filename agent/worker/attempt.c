@@ -92,8 +92,7 @@ int attempt_open_key(struct attempt *a, struct err **errp)
     pair_under_way(a, &pair);
     if (place_open_key(&a->place, &pair, &a->new_key, errp) < 0) {
         err_wrap(errp, "opening the key of the request that was signed");
-        return err_hint(
-            errp, "if that token is gone for good, the request is of no use any more and a new one is made");
+        return err_hint(errp, "if the key is gone for good, --renew %s makes another and a new request", a->job->name);
     }
     return 0;
 }

@@ -87,3 +87,21 @@ TEST(pending_request_stays_pending_while_the_server_is_down)
     oneshot_assert_installed(&s, "web");
     assert_int_equal(oneshot_count(&s, "requests"), 1);
 }
+
+/* A section names another template, and the CA says no: what is held is still of the old one, and no renewal of it. */
+TEST(template_that_was_denied_is_asked_for_again_and_not_taken_for_held)
+{
+    CLEANUP(oneshot_clear) struct oneshot s = {0};
+
+    oneshot_start(&s);
+    agent_fixture_section(s.agent, "web", "DeviceEC", "");
+    oneshot_run(&s, "", 0);
+    agent_fixture_section(s.agent, "web", "Approved", "");
+    oneshot_run(&s, "", 0);
+    resolve(&s, "deny");
+    oneshot_run(&s, "", 77);
+    oneshot_json(&s, "", 0);
+    assert_string_equal(oneshot_decision(&s, "web", "action"), "enroll");
+    assert_int_equal(oneshot_count(&s, "requests WHERE old_certificate NOT NULL"), 0);
+    assert_int_equal(oneshot_record(&s, "web")->current.generation, 1); /* which stays in use */
+}

@@ -172,3 +172,22 @@ TEST(certificate_that_must_not_be_installed_leaves_the_old_one_in_place)
     oneshot_assert_installed(&s, "web");
     assert_string_not_equal(oneshot_record(&s, "web")->current.facts.serial, serial);
 }
+
+/* Whoever waits for the key's token waits; a person who asks says that it is gone for good. */
+TEST(request_whose_key_is_lost_is_made_anew_when_a_person_asks)
+{
+    CLEANUP(oneshot_clear) struct oneshot s = {.server = server_fixture_new(NULL)};
+
+    server_fixture_set(s.server, "misbehave", "issue", "other-key");
+    oneshot_start(&s);
+    agent_fixture_section(s.agent, "web", "DeviceEC", "");
+    oneshot_run(&s, "", 76);
+    oneshot_misbehave(&s, "issue", NULL);
+    assert_int_equal(testing_shell(NULL, "rm -rf '%s'/token/*", s.agent->state), 0);
+    oneshot_run(&s, "", 66);
+    assert_contains(oneshot_said(&s), "is made anew by --renew NAME");
+    assert_int_equal(oneshot_count(&s, "requests"), 1);
+    oneshot_run(&s, "--renew web", 0);
+    oneshot_assert_installed(&s, "web");
+    oneshot_assert_no_orphans(&s, 1);
+}
