@@ -69,6 +69,14 @@ static void survives_while_enrolling(enum job_checkpoint step)
     }
 }
 
+/* As if the day was another one: a test renews more often than a day allows. */
+static void set_requests(struct oneshot *s, uint32_t n)
+{
+    (void)oneshot_record(s, "web");
+    record_find(&s->records, "web")->requests = n;
+    agent_fixture_save(s->agent, record_find(&s->records, "web"));
+}
+
 static void survives_while_renewing(enum job_checkpoint step)
 {
     CLEANUP(oneshot_clear) struct oneshot s = {0};
@@ -83,6 +91,7 @@ static void survives_while_renewing(enum job_checkpoint step)
 
         if (!happens(step, &strikes[i]))
             continue;
+        set_requests(&s, 0);
         oneshot_run_and_kill(&s, "--renew web", step, strikes[i].moment, strikes[i].victim);
         oneshot_run(&s, "", 0);
         oneshot_assert_installed(&s, "web");
@@ -205,4 +214,18 @@ TEST(key_of_an_interrupted_attempt_is_no_orphan)
     oneshot_run(&s, "", 0);
     oneshot_assert_installed(&s, "web");
     assert_true(bytes_equal(&key, &oneshot_record(&s, "web")->current.pair.key_id));
+}
+
+/* A request that has its answer is none of those that are too many. */
+TEST(answer_on_record_is_installed_when_no_request_is_left_for_the_day)
+{
+    CLEANUP(oneshot_clear) struct oneshot s = {0};
+
+    oneshot_start(&s);
+    agent_fixture_section(s.agent, "web", "DeviceEC", "");
+    oneshot_run_and_kill(&s, "", CHECKPOINT_ANSWERED, ONESHOT_SAVED, ONESHOT_WORKER);
+    set_requests(&s, 3);
+    oneshot_run(&s, "", 0);
+    oneshot_assert_installed(&s, "web");
+    assert_int_equal(oneshot_count(&s, "requests"), 1);
 }
