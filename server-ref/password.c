@@ -1,5 +1,6 @@
 #include "server-ref/password.h"
 
+#include <crypt.h>
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
@@ -8,7 +9,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define MAX_PASSWORD 1024
+#define MAX_PASSWORD (CRYPT_MAX_PASSPHRASE_SIZE - 1) /* what crypt(3) takes */
 
 static void filep(FILE **file)
 {
