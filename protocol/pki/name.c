@@ -135,7 +135,7 @@ static int read_escape(const char **at, struct bytes *value, struct err **errp)
     CLEANUP(mem_freep) char *pair = mem_strndup(*at, 2);
     CLEANUP(bytes_clear) struct bytes byte = {0};
 
-    if (strlen(pair) == 2 && isxdigit(pair[0]) && isxdigit(pair[1])) {
+    if (strlen(pair) == 2 && isxdigit((unsigned char)pair[0]) && isxdigit((unsigned char)pair[1])) {
         if (bytes_from_hex(&byte, pair, 1, errp) < 0)
             return -1;
         *at += 2;
