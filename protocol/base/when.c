@@ -133,30 +133,6 @@ int when_parse_xsd(const char *text, int64_t *when, struct err **errp)
     return 0;
 }
 
-int when_parse_asn1(const char *text, size_t len, int64_t *when, struct err **errp)
-{
-    char copy[16] = {0};
-    const char *at = copy;
-    struct calendar c;
-
-    if (len == 13 || len == 15) {
-        memcpy(copy, text, len);
-        c.year = digits(&at, len == 13 ? 2 : 4);
-        if (len == 13 && c.year >= 0)
-            c.year += c.year < 50 ? 2000 : 1900; /* RFC 5280 section 4.1.2.5.1 */
-        c.month = digits(&at, 2);
-        c.day = digits(&at, 2);
-        c.hour = digits(&at, 2);
-        c.minute = digits(&at, 2);
-        c.second = digits(&at, 2);
-        if (valid_calendar(&c) && literal(&at, 'Z') && at == copy + len) {
-            *when = seconds_of(&c);
-            return 0;
-        }
-    }
-    return err_set(errp, ERR_INVALID, "not an ASN.1 time");
-}
-
 static struct tm broken_down(int64_t when)
 {
     time_t t = (time_t)when;
@@ -180,11 +156,6 @@ static char *format(int64_t when, const char *fmt)
 char *when_format_xsd(int64_t when)
 {
     return format(when, "%04Y-%m-%dT%H:%M:%S.000Z");
-}
-
-char *when_format_asn1(int64_t when)
-{
-    return format(when, "%04Y%m%d%H%M%SZ");
 }
 
 char *when_format(int64_t when)

@@ -1,4 +1,4 @@
-/* when.h - instants and durations, from and to xs:dateTime and ASN.1 time. */
+/* when.h - instants and durations, from and to xs:dateTime, and for a person. */
 #pragma once
 
 #include <stdbool.h>
@@ -19,13 +19,8 @@ int64_t when_now(void);
  */
 int when_parse_xsd(const char *text, int64_t *when, struct err **errp);
 
-/* Reads the content of an ASN.1 UTCTime (13 characters) or GeneralizedTime (15), as DER has them. 0 or -1. */
-int when_parse_asn1(const char *text, size_t len, int64_t *when, struct err **errp);
-
 /* Writes 2030-01-02T03:04:05.000Z, with milliseconds as the Windows services want them. Returns owned. */
 char *when_format_xsd(int64_t when);
-/* Writes 20300102030405Z, the content of a GeneralizedTime. Returns owned. */
-char *when_format_asn1(int64_t when);
 /* "2030-01-02 03:04:05 UTC", for a person. Returns owned. */
 char *when_format(int64_t when);
 /* "42 days", "3 hours", "10 seconds": the largest unit that fits, for a person. Returns owned. */
