@@ -544,6 +544,7 @@ static void openssl_reads_renewal(const char *template)
     CLEANUP(bytes_clear) struct bytes old = {0};
     CLEANUP(mem_freep) char *request = NULL;
     CLEANUP(mem_freep) char *certificate = NULL;
+    CLEANUP(mem_freep) char *wrong = NULL;
     const char *dir;
 
     scene_start(&s, NULL);
@@ -584,12 +585,13 @@ static void openssl_reads_renewal(const char *template)
         0);
     assert_int_equal(testing_shell(&enclosed, "openssl x509 -in '%s/enclosed.pem' -outform DER", dir), 0);
     assert_true(bytes_equal(&enclosed, &old));
-    assert_int_not_equal(
-        testing_shell(NULL, /* and it does tell when a signature is wrong */
-            "cd '%s' && head -c -1 request.der >wrong.der && printf x >>wrong.der && openssl cms -verify "
-            "-inform DER -in wrong.der -certfile stand-in.pem -noverify -binary -out /dev/null "
-            "2>/dev/null",
-            dir),
+    s.run.attempt.request.data[s.run.attempt.request.len - 1] ^= 1; /* and it does tell when a signature is wrong */
+    wrong = mem_printf("%s/wrong.der", dir);
+    testing_write(wrong, s.run.attempt.request.data, s.run.attempt.request.len);
+    assert_int_not_equal(testing_shell(NULL,
+                             "cd '%s' && openssl cms -verify -inform DER -in wrong.der -certfile stand-in.pem "
+                             "-noverify -binary -out /dev/null 2>/dev/null",
+                             dir),
         0);
 }
 
