@@ -188,11 +188,16 @@ static int go_on(struct errand *e, struct err **errp)
     return errp && *errp ? -1 : 0;
 }
 
+/* "CN=Corp CA,DC=example" is of "Corp CA", and "CN=Corp CA 2" is not. */
 static bool issued_by(const struct record *record, const struct policy_ca *ca)
 {
     CLEANUP(mem_freep) char *name = ca->name ? mem_printf("CN=%s", ca->name) : NULL;
+    const char *at = name ? record->current.facts.issuer : NULL;
 
-    return name && record->current.facts.issuer && strstr(record->current.facts.issuer, name);
+    for (; at && (at = strstr(at, name)); at++)
+        if (!at[strlen(name)] || strchr(",+", at[strlen(name)]))
+            return true;
+    return false;
 }
 
 /* The CAs that may be asked; for a renewal the one that issued the old certificate goes first. */
