@@ -266,14 +266,17 @@ static void (*const twists[])(struct xcep_response *response) = {
     [MISBEHAVE_POLICY_DUPLICATE] = make_duplicate,
 };
 
-/* What changes the policy: the file, and the start of this process, which may have read another one. */
+/*
+ * What changes the policy: the file, and the start of this process, which may have read another one. Times are whole
+ * seconds: an answer that was given in the second of the change may be from before it.
+ */
 static bool is_unchanged(const struct server_call *call, const struct xcep_request *request)
 {
     int64_t changed = call->server->config->changed;
 
     if (changed < call->server->started)
         changed = call->server->started;
-    return request->last_update.set && request->last_update.value >= changed;
+    return request->last_update.set && request->last_update.value > changed;
 }
 
 static int make_response(const struct server_call *call, const struct xcep_request *request,
