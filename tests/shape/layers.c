@@ -231,7 +231,7 @@ TEST(functions_are_at_most_80_lines_long)
 
     assert_int_equal(
         testing_shell(&found,
-            "cd '%s' && find " CODE " tests -name '*.c' | xargs awk "
+            "cd '%s' && find " CODE " -name '*.c' | xargs awk "
             "'/^{$/ { begin = FNR } /^}$/ { if (begin && FNR - begin > 81) print FILENAME \":\" begin; begin = 0 }'",
             root),
         0);
