@@ -105,11 +105,24 @@ void agent_fixture_password(struct agent_fixture *f, const char *password)
     write_or_remove(path, password);
 }
 
+/* Who it becomes. The build may lie where no other user comes: then the worker is executed from beside the state. */
+static char *users_of(const struct agent_fixture *f)
+{
+    CLEANUP(mem_freep) char *worker = testing_bin("autoenroll-worker");
+
+    if (!f->run_as)
+        return mem_strdup("");
+    if (strcmp(f->worker_as, "root") == 0)
+        return mem_printf("--run-as '%s' --worker-as '%s'", f->run_as, f->worker_as);
+    assert_int_equal(testing_shell(NULL, "install -m 755 '%s' '%s/autoenroll-worker'", worker, f->dir), 0);
+    return mem_printf(
+        "--run-as '%s' --worker-as '%s' --worker '%s/autoenroll-worker'", f->run_as, f->worker_as, f->dir);
+}
+
 static char *command(const struct agent_fixture *f, const char *arguments)
 {
     CLEANUP(mem_freep) char *program = testing_bin("autoenrolld");
-    CLEANUP(mem_freep)
-    char *users = f->run_as ? mem_printf("--run-as '%s' --worker-as '%s'", f->run_as, f->worker_as) : mem_strdup("");
+    CLEANUP(mem_freep) char *users = users_of(f);
 
     return mem_printf("CREDENTIALS_DIRECTORY='%s' '%s' --oneshot --config '%s' --state-dir '%s' %s %s", f->credentials,
         program, f->config, f->state, users, arguments);
