@@ -1,6 +1,7 @@
 /* child.h - starts, watches and ends workers. */
 #pragma once
 
+#include <event2/event.h>
 #include <sys/types.h>
 
 #include "agent/job/channel.h"
@@ -18,26 +19,42 @@ int account_become(const struct account *account, struct err **errp);
 void account_clear(struct account *account);
 
 /*
- * Starts workers, one at a time. A worker runs as another user than the daemon where that is possible; since the
- * daemon gives up its rights, a small process that keeps them is left behind: it can do nothing but start the worker
- * program as the worker's user, end it, and wait for it.
+ * Starts workers, any number side by side. A worker runs as another user than the daemon where that is possible; since
+ * the daemon gives up its rights, a small process that keeps them is left behind: it can do nothing but start the
+ * worker program as the worker's user, end it, and wait for it. Under systemd a worker is an instance of
+ * autoenroll-worker@.service instead: a connection to its socket starts it.
  */
 struct children;
 
-/*
- * @program  path of the worker, borrowed for as long as the children live
- * @as       NULL: workers run as we do. Else called as root, before account_become.
- * 0 with *out owned, or -1 with ERR_INTERNAL or ERR_MISSING.
- */
-int children_open(const char *program, const struct account *as, struct children **out, struct err **errp);
-void children_close(struct children *children); /* ends a worker that still runs; takes, NULL is fine */
+struct children_place {
+    const char *program;      /* path of the worker; borrowed for as long as the children live */
+    const struct account *as; /* NULL: workers run as we do. Else opened as root, before account_become; borrowed */
+    const char *socket;       /* of systemd's autoenroll-worker.socket, borrowed; NULL: fork and exec */
+};
+/* 0 with *out owned, or -1 with ERR_INTERNAL or ERR_MISSING. Needs no event loop yet: see children_attach. */
+int children_open(const struct children_place *place, struct children **out, struct err **errp);
+/* From here on the ends of workers are noticed by @base; called once, before the first start. 0 or -1. */
+int children_attach(struct children *children, struct event_base *base, struct err **errp);
+void children_close(struct children *children); /* ends the workers that still run, and reaps them; NULL is fine */
 DEFINE_FREEP(struct children, children_close)
 
-/* Starts a worker; *channel is owned. 0, or -1 with ERR_INTERNAL. */
-int child_start(struct children *children, struct channel **channel, struct err **errp);
+/* One worker; ours until @ended was called. */
+struct child;
+
+#define CHILD_LINGER_MS 3000 /* for a worker that has told its end: what it loads may hang while it is unloaded */
+#define CHILD_NO_STATUS (-1) /* behind a socket nobody can tell how a worker ended */
+
 /*
- * Waits for its end: after SIGKILL when @kill, else CHILD_LINGER_MS before SIGKILL, since what a worker loads may hang
- * while it is unloaded. *status as waitpid gives it. 0, or -1 with ERR_INTERNAL.
+ * Starts a worker.
+ *
+ * @ended    called once, from the loop, when it has ended and was reaped; @status as waitpid gives it, or
+ *           CHILD_NO_STATUS. The child is freed after it returns.
+ * @channel  owned by the caller, non-blocking to read
+ * 0, or -1 with ERR_INTERNAL.
  */
-#define CHILD_LINGER_MS 3000
-int child_end(struct children *children, bool kill, int *status, struct err **errp);
+typedef void child_ended(void *ctx, int status);
+int child_start(struct children *children, child_ended *ended, void *ctx, struct child **child,
+    struct channel **channel, struct err **errp);
+void child_kill(struct child *child);   /* SIGKILL, now; behind a socket: its channel is shut down, which ends it */
+void child_linger(struct child *child); /* SIGKILL after CHILD_LINGER_MS unless it ends by itself */
+size_t children_running(const struct children *children);

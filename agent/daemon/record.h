@@ -3,16 +3,19 @@
 
 #include "agent/job/job.h"
 
-#define RECORD_VERSION     1
+#define RECORD_VERSION     2
 #define RECORD_MAX_HISTORY 20
 
 /* What a person would name. The reason is in last_error or in the decision. */
 #define RECORD_STATES(X)                                                                                               \
-    X(IDLE, "idle")           /* known, nothing asked yet */                                                           \
-    X(WORKING, "working")     /* an attempt is under way, or was interrupted */                                        \
-    X(PENDING, "pending")     /* the CA has the request under submission */                                            \
-    X(INSTALLED, "installed") /* there is a certificate and nothing is wrong */                                        \
-    X(BLOCKED, "blocked")     /* the last attempt failed */
+    X(IDLE, "idle")                 /* known, nothing asked yet */                                                     \
+    X(DUE, "due")                   /* its time has come, and it waits: for room, maintenance hours, a network */      \
+    X(WORKING, "working")           /* an attempt is under way, or was interrupted */                                  \
+    X(PENDING, "pending")           /* the CA has the request under submission */                                      \
+    X(INSTALLED, "installed")       /* there is a certificate and nothing is wrong */                                  \
+    X(BLOCKED, "blocked")           /* the last attempt failed */                                                      \
+    X(NAMES_DIFFER, "names-differ") /* what is configured is not what is held; never stored: see names_differ */       \
+    X(CLONED, "cloned")             /* this state is another machine's; never stored */
 #define X(name, text) RECORD_##name,
 enum record_state { RECORD_STATES(X) RECORD_STATE__MAX };
 #undef X
@@ -24,12 +27,23 @@ struct record_pair {
     uint32_t generation;  /* its directory under public/certs/ID */
     int64_t installed_at; /* seconds since 1970, UTC, as are all times here */
     int64_t retire_after; /* of a previous pair */
+    int64_t key_made_at;  /* 0: not known */
 };
 
 /* What happened, for a person. */
 struct record_event {
     int64_t when;
-    char *what;
+    char *what;               /* one sentence */
+    struct strlist endpoints; /* that were tried: "URI: what came of it" */
+};
+
+/* What autoenroll-deploy or a probe came to, for the pair with this thumbprint. */
+struct record_outcome {
+    char *thumbprint; /* of the pair that it is about; NULL: never done */
+    int64_t when;
+    bool ok;
+    char *text; /* for a person: what was done, or why not and its output */
+    uint32_t tries;
 };
 
 /* Everything is owned. An attempt is under way when attempt.key_id is set; it is a renewal when `renewal`. */
@@ -64,6 +78,25 @@ struct record {
     uint32_t requests;   /* that a CA saw on that day */
     struct record_event *history;
     size_t n_history;
+
+    int64_t renew_at;     /* when its renewal is planned; 0: not known yet */
+    int64_t next_attempt; /* not before; 0: as soon as it is due */
+    uint32_t failures;    /* in a row */
+    uint32_t attempts;    /* in all */
+    int64_t last_attempt, last_success;
+    int64_t pending_since;
+    uint32_t notified; /* the threshold in days that was announced last for the current pair; 0: none */
+
+    int64_t verified_at;
+    char *verify_problem;                       /* NULL: key, certificate and files are as they should be */
+    char *names_differ;                         /* how; NULL: what is configured is what is held */
+    int64_t issuer_not_after, anchor_not_after; /* of the current pair's chain; 0: not known */
+    struct record_outcome hook, probe;
+
+    /* Only in memory. */
+    bool busy;                  /* a worker is at it */
+    bool asked, asked_same_key; /* a person wants it renewed now */
+    bool removed;               /* it goes as soon as it is not busy */
 };
 
 struct record_list {
@@ -79,7 +112,7 @@ bool record_is_under_way(const struct record *record); /* an attempt has begun a
 uint32_t record_requests_today(const struct record *record, int64_t now);
 void record_count_request(struct record *record, int64_t now); /* one more that a CA has seen */
 
-/* Adds to the history; the oldest event goes when it is full. */
+/* Adds to the history, with what the endpoints on record came to; the oldest event goes when it is full. */
 void record_note(struct record *record, int64_t now, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Takes over a failure: state, texts, endpoints (copied). */
 void record_set_failure(struct record *record, int64_t now, const struct err *why, const struct job_endpoint *endpoints,

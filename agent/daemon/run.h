@@ -5,21 +5,44 @@
 
 /* What became of a job. Clear with run_outcome_clear. */
 struct run_outcome {
-    struct channel_event event; /* the RESULT, or the FAILED with the failure */
+    struct channel_event event; /* the RESULT, or the FAILED with what was tried */
 };
 void run_outcome_clear(struct run_outcome *outcome);
 
-/*
- * Runs @kind with @input in a worker. Progress is printed as "@label: text".
- *
- * @record  whose checkpoints these are: each is saved before the worker hears of it, and what was checked is installed
- *          before the worker puts it into the token; NULL for a job without
- * Returns 0 with outcome->event of type CHANNEL_RESULT, or -1: the failure that the worker told of (outcome->event
- * then has the endpoints that were tried), that it was ended by its limit or a signal (ERR_TIMEOUT, ERR_INTERNAL), that
- * it broke the rules (ERR_PROTOCOL), or that a checkpoint could not be made durable (ERR_STORE).
- */
-int run_job(struct agent *agent, enum job_kind kind, const void *input, const char *label, struct record *record,
-    struct run_outcome *outcome, struct err **errp);
+struct run;
+
+/* A password that the daemon was handed, for the worker's vault under this name. */
+struct run_secret {
+    const char *name;
+    const struct secret *value;
+};
+
+struct run_request {
+    enum job_kind kind;
+    const void *input;        /* the kind's input struct; borrowed until run_start returns */
+    const char *label;        /* for the log; copied */
+    struct record *record;    /* whose checkpoints these are: each is saved before the worker hears of it, and what was
+                                 checked is installed before the worker puts it into the token; NULL for a job without.
+                                 Must outlive the run. */
+    struct run_secret secret; /* borrowed until run_start returns; name NULL: none */
+
+    /* What the worker says that it does now. May be NULL. */
+    void (*progress)(void *ctx, const char *text);
+    /*
+     * The end; called once, from the loop, never from within run_start. @why NULL: outcome->event is a
+     * CHANNEL_RESULT. Else the failure that the worker told of (outcome->event then has the endpoints that were
+     * tried), that it was ended by its limit (ERR_TIMEOUT) or by us (ERR_BUSY), or died of a signal or too early
+     * (ERR_INTERNAL, with its name), that it broke the rules (ERR_PROTOCOL), or that a checkpoint could not be made
+     * durable (ERR_STORE). Both are freed after it returns.
+     */
+    void (*done)(void *ctx, struct run_outcome *outcome, struct err *why);
+    void *ctx;
+};
+
+/* 0 with *run (borrowed, good until done is called; may be NULL), or -1 with ERR_INTERNAL when no worker starts. */
+int run_start(struct agent *agent, const struct run_request *request, struct run **run, struct err **errp);
+/* Ends the worker; done follows with ERR_BUSY. What was checkpointed stays. */
+void run_cancel(struct run *run);
 
 /*
  * Installs the pair that record->attempt holds and that was checked: publishes its files, makes it the record's
