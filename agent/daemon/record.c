@@ -12,13 +12,14 @@
 #include "protocol/base/printable.h"
 #include "protocol/base/when.h"
 
-#define MAX_RECORD   (16u << 20)
-#define MAX_SENTENCE 4000 /* characters */
-#define MAX_TEXT     PRINTABLE_BYTES(MAX_SENTENCE)
-#define MAX_ID       128
-#define MAX_PREVIOUS 64
-#define FILE_NAME    "record.json"
-#define DAMAGED      ".damaged"
+#define MAX_RECORD         (16u << 20)
+#define MAX_SENTENCE       4000 /* characters */
+#define MAX_TEXT           PRINTABLE_BYTES(MAX_SENTENCE)
+#define MAX_ID             128
+#define MAX_PREVIOUS       64
+#define EVENT_MAX_ENDPOINT 1000 /* characters of what one endpoint came to, in the history */
+#define FILE_NAME          "record.json"
+#define DAMAGED            ".damaged"
 
 enum load_outcome { RECORD_LOADED, RECORD_NONE };
 
@@ -35,9 +36,14 @@ static const char *const err_names[] = {
 
 LOCAL_FIELDS(pair_fields, record_pair, FIELD_OBJECT(record_pair, pair, job_pair, job_pair_fields),
     FIELD_OBJECT(record_pair, facts, job_facts, job_facts_fields), FIELD_U32(record_pair, generation),
-    FIELD_TIME(record_pair, installed_at), FIELD_TIME(record_pair, retire_after));
+    FIELD_TIME(record_pair, installed_at), FIELD_TIME(record_pair, retire_after), FIELD_TIME(record_pair, key_made_at));
 
-LOCAL_FIELDS(event_fields, record_event, FIELD_TIME(record_event, when), FIELD_TEXT(record_event, what, MAX_TEXT));
+LOCAL_FIELDS(event_fields, record_event, FIELD_TIME(record_event, when), FIELD_TEXT(record_event, what, MAX_TEXT),
+    FIELD_TEXTS(record_event, endpoints, POLICY_MAX_URIS, PRINTABLE_BYTES(EVENT_MAX_ENDPOINT)));
+
+LOCAL_FIELDS(outcome_fields, record_outcome, FIELD_TEXT(record_outcome, thumbprint, POLICY_MAX_TEXT),
+    FIELD_TIME(record_outcome, when), FIELD_BOOL(record_outcome, ok), FIELD_TEXT(record_outcome, text, MAX_TEXT),
+    FIELD_U32(record_outcome, tries));
 
 LOCAL_FIELDS(record_fields, record, FIELD_U32(record, version), FIELD_TEXT_REQ(record, id, MAX_ID),
     FIELD_TEXT(record, certificate, MAX_ID), FIELD_TEXT_REQ(record, server, MAX_ID),
@@ -51,7 +57,15 @@ LOCAL_FIELDS(record_fields, record, FIELD_U32(record, version), FIELD_TEXT_REQ(r
     FIELD_TEXT(record, hint, MAX_TEXT), FIELD_ENUM(record, error_kind, err_names), FIELD_U32(record, error_code),
     FIELD_LIST(record, endpoints, n_endpoints, job_endpoint, job_endpoint_fields, POLICY_MAX_URIS),
     FIELD_TIME(record, request_day), FIELD_U32(record, requests),
-    FIELD_LIST(record, history, n_history, record_event, event_fields, RECORD_MAX_HISTORY));
+    FIELD_LIST(record, history, n_history, record_event, event_fields, RECORD_MAX_HISTORY),
+    /* Since version 2. */
+    FIELD_TIME(record, renew_at), FIELD_TIME(record, next_attempt), FIELD_U32(record, failures),
+    FIELD_U32(record, attempts), FIELD_TIME(record, last_attempt), FIELD_TIME(record, last_success),
+    FIELD_TIME(record, pending_since), FIELD_U32(record, notified), FIELD_TIME(record, verified_at),
+    FIELD_TEXT(record, verify_problem, MAX_TEXT), FIELD_TEXT(record, names_differ, MAX_TEXT),
+    FIELD_TIME(record, issuer_not_after), FIELD_TIME(record, anchor_not_after),
+    FIELD_OBJECT(record, hook, record_outcome, outcome_fields),
+    FIELD_OBJECT(record, probe, record_outcome, outcome_fields));
 
 const char *record_state_name(enum record_state state)
 {
@@ -92,7 +106,7 @@ void record_note(struct record *record, int64_t now, const char *fmt, ...)
     va_list ap;
 
     if (record->n_history == RECORD_MAX_HISTORY) {
-        free(record->history[0].what);
+        fields_clear(&event_fields, &record->history[0]);
         memmove(record->history, record->history + 1, --record->n_history * sizeof(*record->history));
     }
     event = MEM_APPEND(record->history, record->n_history);
@@ -101,6 +115,13 @@ void record_note(struct record *record, int64_t now, const char *fmt, ...)
     text = mem_vprintf(fmt, ap);
     va_end(ap);
     event->what = bounded(text);
+    for (size_t i = 0; i < record->n_endpoints && i < POLICY_MAX_URIS; i++) {
+        const struct job_endpoint *tried = &record->endpoints[i];
+        CLEANUP(mem_freep) char *line = mem_printf("%s: %s", tried->uri, tried->error ? tried->error : "answered");
+        CLEANUP(mem_freep) char *shown = printable(line, strlen(line), EVENT_MAX_ENDPOINT);
+
+        strlist_add(&event->endpoints, shown);
+    }
 }
 
 static void forget_endpoints(struct record *record)
@@ -154,6 +175,13 @@ void record_drop_attempt(struct record *record)
     record_drop_cas(record);
     record->renewal = false;
     record->attempt_started = 0;
+    record->pending_since = 0;
+}
+
+void record_set_text(char **member, const char *text)
+{
+    free(*member);
+    *member = bounded(text);
 }
 
 static void record_free(struct record *record)
@@ -164,6 +192,18 @@ static void record_free(struct record *record)
 DEFINE_FREEP(struct record, record_free)
 
 /* --- on disk --- */
+
+/* An older version's record, which has less in it; it is written as ours when it changes next. */
+static void migrate(struct record *record)
+{
+    if (record->version >= RECORD_VERSION)
+        return;
+    if (record->version < 2 && record->n_history) { /* 1 knew these only by its history */
+        record->last_attempt = record->history[record->n_history - 1].when;
+        record->last_success = record->current.installed_at;
+    }
+    record->version = RECORD_VERSION;
+}
 
 /* 0, RECORD_NONE, or -1 and why; *@newer when a later version of ours wrote it. */
 static int load(const char *path, const char *id, struct record **out, bool *newer, struct err **errp)
@@ -186,6 +226,7 @@ static int load(const char *path, const char *id, struct record **out, bool *new
         return -1;
     if (strcmp(record->id, id) != 0)
         return err_set(errp, ERR_INVALID, "it is the record of '%s'", record->id);
+    migrate(record);
     *out = TAKE(record);
     return 0;
 }
@@ -261,6 +302,25 @@ struct record *record_add(struct record_list *list, const char *id)
     record->id = mem_strdup(id);
     *MEM_APPEND(list->items, list->n) = record;
     return record;
+}
+
+int record_remove(struct record_list *list, const char *dir, struct record *record, struct err **errp)
+{
+    CLEANUP(mem_freep) char *home = mem_printf("%s/%s", dir, record->id);
+    CLEANUP(mem_freep) char *path = mem_printf("%s/" FILE_NAME, home);
+    size_t i = 0;
+
+    if (unlink(path) < 0 && errno != ENOENT)
+        return err_set(errp, ERR_STORE, "removing '%s': %m", path);
+    (void)rmdir(home); /* what a person put there stays */
+    while (i < list->n && list->items[i] != record)
+        i++;
+    if (i < list->n) {
+        memmove(&list->items[i], &list->items[i + 1], (list->n - i - 1) * sizeof(*list->items));
+        list->n--;
+    }
+    record_free(record);
+    return 0;
 }
 
 void record_list_clear(struct record_list *list)

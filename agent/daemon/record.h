@@ -120,6 +120,8 @@ void record_set_failure(struct record *record, int64_t now, const struct err *wh
 void record_clear_failure(struct record *record);
 /* Forgets the attempt: its key is an orphan from then on, unless it became the current pair's. */
 void record_drop_attempt(struct record *record);
+/* Sets one of the record's texts for a person: printable, bounded; NULL empties it. */
+void record_set_text(char **member, const char *text);
 void record_drop_cas(struct record *record); /* they are chosen anew */
 
 /*
@@ -131,6 +133,8 @@ void record_drop_cas(struct record *record); /* they are chosen anew */
 int record_load_all(const char *dir, struct record_list *out, struct strlist *problems, struct err **errp);
 struct record *record_find(const struct record_list *list, const char *id); /* or NULL */
 struct record *record_add(struct record_list *list, const char *id);        /* a new one; borrowed from the list */
+/* Takes it off the disk, then off the list, and frees it. 0, or -1 with ERR_STORE and everything as before. */
+int record_remove(struct record_list *list, const char *dir, struct record *record, struct err **errp);
 void record_list_clear(struct record_list *list);
 
 /* Makes the record durable as DIR/ID/record.json. 0, or -1 with ERR_STORE and the old one in place. */

@@ -33,7 +33,7 @@ enum task_state { TASK_STATES(X) TASK_STATE__MAX };
 enum task_result { TASK_RESULTS(X) TASK_RESULT__MAX };
 #undef X
 
-#define TASK_MAX_STEPS 100 /* of its last steps are kept */
+#define TASK_MAX_STEPS 100 /* of its steps are kept */
 #define TASK_MAX       512 /* at once; finished ones go first */
 #define TASK_KEEP      600 /* seconds that a finished one can still be read */
 
