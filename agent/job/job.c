@@ -87,7 +87,7 @@ LOCAL_FIELDS(job_enroll_fields, job_enroll, FIELD_TEXT_REQ(job_enroll, name, TEX
     FIELD_OBJECT(job_enroll, attempt, job_attempt, job_attempt_fields));
 
 FIELDS(job_endpoint_fields, job_endpoint, FIELD_TEXT(job_endpoint, uri, TEXT), FIELD_U32(job_endpoint, auth),
-    FIELD_BOOL(job_endpoint, sent), FIELD_TEXT(job_endpoint, error, 4 * TEXT));
+    FIELD_BOOL(job_endpoint, sent), FIELD_BOOL(job_endpoint, refused), FIELD_TEXT(job_endpoint, error, 4 * TEXT));
 
 LOCAL_FIELDS(job_enrolled_fields, job_enrolled, FIELD_BOOL(job_enrolled, pending),
     FIELD_LIST(job_enrolled, endpoints, n_endpoints, job_endpoint, job_endpoint_fields, POLICY_MAX_URIS));
@@ -106,6 +106,52 @@ LOCAL_FIELDS(job_token_fields, job_token, FIELD_TEXT(job_token, uri, JOB_MAX_PAT
 LOCAL_FIELDS(job_token_list_fields, job_token_list,
     FIELD_LIST(job_token_list, items, n, job_token, job_token_fields, JOB_MAX_NAMES));
 
+static const char *const verdict_names[] = {
+#define X(name, text, status) text,
+    JOB_VERDICTS(X)
+#undef X
+};
+
+LOCAL_FIELDS(job_verify_fields, job_verify, FIELD_TEXT_REQ(job_verify, name, TEXT),
+    FIELD_OBJECT(job_verify, place, job_place, job_place_fields),
+    FIELD_OBJECT(job_verify, pair, job_pair, job_pair_fields), FIELD_TEXT(job_verify, key_uri, JOB_MAX_PATH),
+    FIELD_TEXT(job_verify, published, JOB_MAX_PATH), FIELD_TEXT(job_verify, ca_file, JOB_MAX_PATH),
+    FIELD_OBJECT(job_verify, names, job_names, job_names_fields),
+    FIELD_LIST(job_verify, template, n_template, template, template_fields, 1));
+
+LOCAL_FIELDS(job_verified_fields, job_verified, FIELD_ENUM(job_verified, verdict, verdict_names),
+    FIELD_TEXT(job_verified, problem, JOB_MAX_REPORT), FIELD_TEXT(job_verified, names_differ, JOB_MAX_REPORT),
+    FIELD_TEXTS(job_verified, checked, JOB_MAX_NAMES, JOB_MAX_REPORT), FIELD_TIME(job_verified, issuer_not_after),
+    FIELD_TIME(job_verified, anchor_not_after));
+
+LOCAL_FIELDS(job_watch_fields, job_watch, FIELD_TEXT(job_watch, section, TEXT),
+    FIELD_TEXTS(job_watch, files, JOB_MAX_NAMES, JOB_MAX_PATH));
+
+LOCAL_FIELDS(job_known_fields, job_known, FIELD_TEXT_REQ(job_known, path, JOB_MAX_PATH), FIELD_U64(job_known, mark));
+
+LOCAL_FIELDS(job_scan_fields, job_scan, FIELD_OBJECT(job_scan, place, job_place, job_place_fields),
+    FIELD_BOOL(job_scan, tokens), FIELD_LIST(job_scan, watches, n_watches, job_watch, job_watch_fields, JOB_MAX_PAIRS),
+    FIELD_LIST(job_scan, known, n_known, job_known, job_known_fields, JOB_MAX_WATCHED),
+    FIELD_TEXTS(job_scan, only, JOB_MAX_WATCHED, JOB_MAX_PATH));
+
+LOCAL_FIELDS(job_seen_fields, job_seen, FIELD_TEXT(job_seen, subject, TEXT), FIELD_TEXT(job_seen, serial, TEXT),
+    FIELD_TEXT(job_seen, thumbprint, TEXT), FIELD_TIME(job_seen, not_before), FIELD_TIME(job_seen, not_after));
+
+LOCAL_FIELDS(job_seen_file_fields, job_seen_file, FIELD_TEXT(job_seen_file, section, TEXT),
+    FIELD_TEXT_REQ(job_seen_file, path, JOB_MAX_PATH), FIELD_U64(job_seen_file, mark),
+    FIELD_LIST(job_seen_file, certificates, n_certificates, job_seen, job_seen_fields, JOB_MAX_SEEN_FILE),
+    FIELD_TEXT(job_seen_file, error, TEXT));
+
+LOCAL_FIELDS(job_scanned_fields, job_scanned,
+    FIELD_LIST(job_scanned, files, n_files, job_seen_file, job_seen_file_fields, JOB_MAX_WATCHED),
+    FIELD_TEXTS(job_scanned, gone, JOB_MAX_WATCHED, JOB_MAX_PATH), FIELD_BOOL(job_scanned, more));
+
+LOCAL_FIELDS(
+    job_probe_fields, job_probe, FIELD_TEXT_REQ(job_probe, target, TEXT), FIELD_TEXT(job_probe, thumbprint, TEXT));
+
+LOCAL_FIELDS(job_probed_fields, job_probed, FIELD_BOOL(job_probed, matches), FIELD_TEXT(job_probed, thumbprint, TEXT),
+    FIELD_TEXT(job_probed, subject, 4 * TEXT), FIELD_TIME(job_probed, not_after));
+
 static const struct job_kind_info kinds[] = {
 #define X(name, text, input, result)                                                                                   \
     {text, &input##_fields, &result##_fields, JOB_##name == JOB_ENROLL || JOB_##name == JOB_POLL},
@@ -121,6 +167,22 @@ const struct job_kind_info *job_kind_info(enum job_kind kind)
 const char *job_kind_name(enum job_kind kind)
 {
     return kind < JOB__MAX ? kinds[kind].name : "unknown";
+}
+
+const char *job_verdict_name(enum job_verdict verdict)
+{
+    return verdict < JOB_VERDICT__MAX ? verdict_names[verdict] : "unknown";
+}
+
+int job_verdict_status(enum job_verdict verdict)
+{
+    static const int statuses[] = {
+#define X(name, text, status) status,
+        JOB_VERDICTS(X)
+#undef X
+    };
+
+    return verdict < JOB_VERDICT__MAX ? statuses[verdict] : statuses[JOB_VERDICT_ERROR];
 }
 
 const char *job_checkpoint_name(enum job_checkpoint checkpoint)
@@ -151,6 +213,12 @@ DEFINE_CLEAR(job_enrolled)
 DEFINE_CLEAR(job_retire)
 DEFINE_CLEAR(job_tokens)
 DEFINE_CLEAR(job_token_list)
+DEFINE_CLEAR(job_verify)
+DEFINE_CLEAR(job_verified)
+DEFINE_CLEAR(job_scan)
+DEFINE_CLEAR(job_scanned)
+DEFINE_CLEAR(job_probe)
+DEFINE_CLEAR(job_probed)
 
 void job_pair_copy(struct job_pair *to, const struct job_pair *from)
 {

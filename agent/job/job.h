@@ -15,7 +15,10 @@
     X(ENROLL, "enroll", job_enroll, job_enrolled) /* new and renewal: a renewal has an old pair */                     \
     X(POLL, "poll", job_enroll, job_enrolled)     /* asks after the request that is pending */                         \
     X(RETIRE, "retire", job_retire, job_retired)  /* removes old pairs and orphans from the token */                   \
-    X(TOKENS, "tokens", job_tokens, job_token_list)
+    X(TOKENS, "tokens", job_tokens, job_token_list)                                                                    \
+    X(VERIFY, "verify", job_verify, job_verified) /* is what we hold still as the record says? */                      \
+    X(SCAN, "scan", job_scan, job_scanned)        /* certificates that we only watch */                                \
+    X(PROBE, "probe", job_probe, job_probed)      /* which certificate does a service present? */
 #define X(name, text, input, result) JOB_##name,
 enum job_kind { JOB_KINDS(X) JOB__MAX };
 #undef X
@@ -133,8 +136,9 @@ struct job_enroll {
 struct job_endpoint {
     char *uri;
     uint32_t auth;
-    char *error; /* NULL: this one answered */
-    bool sent;   /* the request has left, and the CA may have acted on it */
+    char *error;  /* NULL: this one answered */
+    bool sent;    /* the request has left, and the CA may have acted on it */
+    bool refused; /* the credential was shown there, and refused */
 };
 struct job_enrolled {
     bool pending; /* else the pair is installed in the token; its bytes were in the CHECKED checkpoint */
@@ -167,7 +171,89 @@ struct job_token_list {
     size_t n;
 };
 
+/* What a look at one enrollment came to; the exit status of the command line. The first that applies counts. */
+#define JOB_VERDICTS(X)                                                                                                \
+    X(OK, "ok", 0)                                                                                                     \
+    X(MISSING, "missing", 2)           /* the key, the certificate or its files are not there */                       \
+    X(KEY_MISMATCH, "key mismatch", 5) /* the certificate is of another key */                                         \
+    X(EXPIRED, "expired", 3)                                                                                           \
+    X(NOT_YET_VALID, "not yet valid", 6)                                                                               \
+    X(ERROR, "error", 1) /* anything else */
+#define X(name, text, status) JOB_VERDICT_##name,
+enum job_verdict { JOB_VERDICTS(X) JOB_VERDICT__MAX };
+#undef X
+
+struct job_verify {
+    char *name; /* the enrollment's id: label in the token */
+    struct job_place place;
+    struct job_pair pair; /* the current one, as on record */
+    char *key_uri;        /* that was published for it */
+    char *published;      /* directory of its files: .../certs/ID/current; NULL: not looked at */
+    char *ca_file;        /* the anchors; NULL: the chain is not looked at */
+    struct job_names names;
+    struct template *template; /* one, when what is configured is to be compared with what is held; else NULL */
+    size_t n_template;
+};
+struct job_verified {
+    unsigned verdict;                           /* enum job_verdict */
+    char *problem;                              /* all that is wrong, for a person; NULL: nothing */
+    char *names_differ;                         /* what would be requested now, against what is held; NULL: the same */
+    struct strlist checked;                     /* one line for each thing that was looked at: "key: ..." */
+    int64_t issuer_not_after, anchor_not_after; /* of the chain; 0: not known */
+};
+
+#define JOB_MAX_WATCHED   20000 /* files and token objects */
+#define JOB_MAX_SEEN_FILE 256   /* certificates in one file */
+struct job_watch {
+    char *section;
+    struct strlist files; /* patterns as of glob(7) */
+};
+struct job_known {
+    char *path;
+    uint64_t mark; /* as the worker gave it */
+};
+struct job_scan {
+    struct job_place place;
+    bool tokens; /* also certificates in the token that are not ours */
+    struct job_watch *watches;
+    size_t n_watches;
+    struct job_known *known; /* looked at before: passed over while their mark is the same */
+    size_t n_known;
+    struct strlist only; /* when not empty: only these paths, so far as a pattern fits them; no token */
+};
+/* One certificate in a file. */
+struct job_seen {
+    char *subject, *serial, *thumbprint; /* for a person; hex; SHA-256, hex */
+    int64_t not_before, not_after;
+};
+struct job_seen_file {
+    char *section; /* NULL: in the token */
+    char *path;    /* or pkcs11: URI */
+    uint64_t mark; /* another one when the file may have changed; never 0 */
+    struct job_seen *certificates;
+    size_t n_certificates;
+    char *error; /* why it has none, for a person; else NULL */
+};
+struct job_scanned {
+    struct job_seen_file *files; /* that are new or have changed */
+    size_t n_files;
+    struct strlist gone; /* of the known ones */
+    bool more;           /* there are more than one answer takes: ask again */
+};
+
+struct job_probe {
+    char *target;     /* HOST:PORT, with "smtp:" or "imap:" in front of a service that begins in the clear */
+    char *thumbprint; /* that is expected; SHA-256, hex */
+};
+struct job_probed {
+    bool matches;
+    char *thumbprint, *subject; /* of what the service presents */
+    int64_t not_after;
+};
+
 const char *job_kind_name(enum job_kind kind);
+const char *job_verdict_name(enum job_verdict verdict);
+int job_verdict_status(enum job_verdict verdict); /* exit status of the command line, see its man page */
 const char *job_checkpoint_name(enum job_checkpoint checkpoint);
 
 void job_server_clear(struct job_server *server);
@@ -185,3 +271,9 @@ void job_enrolled_clear(struct job_enrolled *result);
 void job_retire_clear(struct job_retire *job);
 void job_tokens_clear(struct job_tokens *job);
 void job_token_list_clear(struct job_token_list *list);
+void job_verify_clear(struct job_verify *job);
+void job_verified_clear(struct job_verified *result);
+void job_scan_clear(struct job_scan *job);
+void job_scanned_clear(struct job_scanned *result);
+void job_probe_clear(struct job_probe *job);
+void job_probed_clear(struct job_probed *result);

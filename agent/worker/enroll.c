@@ -71,13 +71,15 @@ static uint32_t chance(void)
     return getrandom(&value, sizeof(value), 0) == (ssize_t)sizeof(value) ? value : 0;
 }
 
-static void tried(struct job_enrolled *result, const struct endpoint *endpoint, bool sent, const char *error)
+static void tried(
+    struct job_enrolled *result, const struct endpoint *endpoint, bool sent, bool refused, const char *error)
 {
     if (result->n_endpoints < POLICY_MAX_URIS)
         *MEM_APPEND(result->endpoints, result->n_endpoints) =
             (struct job_endpoint){.uri = mem_strdup(endpoint->uri->uri),
                 .auth = endpoint->uri->auth,
                 .sent = sent,
+                .refused = refused,
                 .error = error ? printable(error, strlen(error), POLICY_MAX_TEXT / 4) : NULL};
 }
 
@@ -164,15 +166,15 @@ static int submit_in_turn(
         bool more, sent = false;
 
         if (endpoint->uri->auth == refused) {
-            tried(result, endpoint, false, "not tried: the password was refused at another address");
+            tried(result, endpoint, false, false, "not tried: the password was refused at another address");
             continue;
         }
         if (submit_to(a, endpoint->uri, &sent, &why) == 0) {
-            tried(result, endpoint, sent, NULL);
+            tried(result, endpoint, sent, false, NULL);
             return 0;
         }
         /* Who is not let in has asked the CA for nothing. */
-        tried(result, endpoint, sent && err_kind(why) != ERR_AUTH, err_text(why));
+        tried(result, endpoint, sent && err_kind(why) != ERR_AUTH, sent && err_kind(why) == ERR_AUTH, err_text(why));
         more = another_may_do(why);
         if (err_kind(why) == ERR_AUTH && endpoint->uri->auth == POLICY_AUTH_USERNAME)
             refused = POLICY_AUTH_USERNAME;
@@ -203,7 +205,7 @@ static int submit(struct attempt *a, struct job_enrolled *result, struct err **e
     endpoint_order(&question, chance, &list);
     r = list.n_usable ? submit_in_turn(a, &list, result, errp) : nowhere_to_go(a, &list, errp);
     for (size_t i = list.n_usable; i < list.n; i++)
-        tried(result, &list.items[i], false, list.items[i].refused);
+        tried(result, &list.items[i], false, false, list.items[i].refused);
     return r;
 }
 
