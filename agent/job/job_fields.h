@@ -11,6 +11,7 @@
 #define JOB_MAX_ANSWER  (4u << 20)
 #define JOB_MAX_NAMES   64
 #define JOB_MAX_PAIRS   4096
+#define JOB_MAX_REPORT  8192
 #define JOB_MAX_SKIPPED POLICY_MAX_TEMPLATES
 
 extern const struct fields policy_uri_fields, policy_ca_fields, policy_extension_fields, template_fields, policy_fields;
