@@ -8,22 +8,52 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/daemon/keeper.h"
+#include "agent/daemon/spawn.h"
 #include "protocol/base/secret.h"
 
-struct children {
-    const char *program;
-    const struct account *as; /* what a worker becomes; NULL: nothing */
-    int keeper;               /* the process that kept its rights; -1: we start workers ourselves */
-    pid_t keeper_pid;
-    pid_t worker; /* ours, where there is no keeper; 0: none */
-    bool running;
+#define KEEPER_ANSWER_MS 10000 /* for a fork */
+
+/* How workers are started. Each of these is for one child. */
+struct way {
+    /* Gives our end of the channel, and child->end for its end. */
+    int (*start)(struct child *child, int *fd, struct err **errp);
+    void (*kill)(struct child *child);
+    void (*await)(struct child *child); /* blocks until it has gone; after kill */
 };
+
+struct children {
+    struct children_place place;
+    const struct way *way;
+    struct event_base *base; /* borrowed */
+    struct keeper *keeper;   /* NULL: we start workers ourselves, or systemd does */
+    struct event *hearing;   /* the keeper's socket is readable */
+    struct child *first;
+    size_t n;
+    uint32_t last_id;
+};
+
+struct child {
+    struct children *children;
+    struct child *next;
+    child_ended *ended;
+    void *ctx;
+    struct event *end;    /* its end is known */
+    struct event *linger; /* it was given time to go; NULL: not yet */
+    bool killed;
+    pid_t pid;   /* started by us */
+    int fd;      /* a pidfd, or the connection once more; -1: neither */
+    uint32_t id; /* the keeper's name for it */
+    int status;  /* as the keeper told it */
+};
+
+/* --- users --- */
 
 int account_find(const char *name, struct account *out, struct err **errp)
 {
@@ -52,270 +82,358 @@ int account_become(const struct account *account, struct err **errp)
     return 0;
 }
 
-/* --- in the new process --- */
+/* --- one child --- */
 
-/* What a worker may know of our environment: where credentials and the state of PKCS#11 modules are. */
-static const char *const passed_on[] = {"CREDENTIALS_DIRECTORY", "SOFTHSM2_CONF", "TPM2_PKCS11_STORE",
-    "TPM2_PKCS11_TCTI", "TSS2_LOG", "ASAN_OPTIONS", "LSAN_OPTIONS", "UBSAN_OPTIONS"};
-
-static char **worker_environment(void)
+static void forget(struct child *child)
 {
-    char **environment = mem_calloc(ARRAY_SIZE(passed_on) + 3, sizeof(*environment));
-    size_t n = 0;
+    struct child **at = &child->children->first;
 
-    environment[n++] = mem_strdup("PATH=/usr/bin:/bin");
-    environment[n++] = mem_strdup("HOME=/nonexistent");
-    for (size_t i = 0; i < ARRAY_SIZE(passed_on); i++)
-        if (getenv(passed_on[i]))
-            environment[n++] = mem_printf("%s=%s", passed_on[i], getenv(passed_on[i]));
-    return environment;
-}
-
-/* Our death is the worker's, also when it has come already. */
-static void die_with(pid_t parent)
-{
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent)
-        _exit(126);
-}
-
-/* The channel becomes CHANNEL_FD, everything else is closed. Does not return. */
-static __attribute__((noreturn)) void become_worker(const struct children *children, int fd, pid_t parent)
-{
-    static char name[] = "autoenroll-worker";
-    char *argv[] = {name, NULL};
-    sigset_t none;
-
-    (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    if (fd != CHANNEL_FD && dup2(fd, CHANNEL_FD) < 0)
-        _exit(126);
-    (void)fcntl(CHANNEL_FD, F_SETFD, 0);
-    (void)close_range(CHANNEL_FD + 1, ~0u, 0);
-    if (children->as && account_become(children->as, NULL) < 0)
-        _exit(126);
-    die_with(parent); /* a change of user would undo it */
-    (void)execve(children->program, argv, worker_environment());
-    _exit(127);
-}
-
-static pid_t fork_worker(const struct children *children, int fd)
-{
-    pid_t parent = getpid();
-    pid_t pid = fork();
-
-    if (pid == 0)
-        become_worker(children, fd, parent);
-    return pid;
-}
-
-/* @limit_ms  how long it may take to end by itself; -1: for ever */
-static int wait_for(pid_t pid, int limit_ms)
-{
-    struct pollfd end = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
-    int status = 0, r;
-
-    do
-        r = end.fd < 0 ? -1 : poll(&end, 1, limit_ms);
-    while (r < 0 && errno == EINTR);
-    if (r == 0)
-        (void)kill(pid, SIGKILL);
-    if (end.fd >= 0)
-        (void)close(end.fd);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    return status;
-}
-
-/* --- the keeper --- */
-
-/* Asked for with one byte and, for a start, a descriptor; answered with one int. */
-enum keeper_order { KEEPER_START = 's', KEEPER_KILL = 'k', KEEPER_WAIT = 'w' };
-
-union descriptor_room {
-    struct cmsghdr header;
-    char room[CMSG_SPACE(sizeof(int))];
-};
-
-/* Returns 1 and what was asked, -1 as *fd when no descriptor came; 0 when the daemon has gone. */
-static int hear(int keeper, char *order, int *fd)
-{
-    union descriptor_room control;
-    struct iovec bytes = {.iov_base = order, .iov_len = 1};
-    struct msghdr message = {
-        .msg_iov = &bytes, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
-    const struct cmsghdr *header;
-    ssize_t n;
-
-    *fd = -1;
-    do
-        n = recvmsg(keeper, &message, MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
-    header = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
-    if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
-        memcpy(fd, CMSG_DATA(header), sizeof(*fd));
-    return n > 0;
-}
-
-static int obey(const struct children *children, char order, int fd, pid_t *worker)
-{
-    int status;
-
-    switch (order) {
-    case KEEPER_START:
-        if (*worker > 0 || fd < 0)
-            return -1;
-        *worker = fork_worker(children, fd);
-        return *worker > 0 ? 0 : -1;
-    case KEEPER_KILL:
-        return *worker > 0 ? kill(*worker, SIGKILL) : -1;
-    case KEEPER_WAIT:
-        if (*worker <= 0)
-            return -1;
-        status = wait_for(*worker, CHILD_LINGER_MS);
-        *worker = 0;
-        return status;
-    default:
-        return -1;
+    while (*at && *at != child)
+        at = &(*at)->next;
+    if (*at) {
+        *at = child->next;
+        child->children->n--;
     }
 }
 
-static __attribute__((noreturn)) void keep(const struct children *children, int keeper)
+static void child_free(struct child *child)
 {
-    pid_t worker = 0;
-    char order;
-    int fd;
-
-    (void)signal(SIGINT, SIG_IGN); /* the daemon gets it too, and tells us by going */
-    while (hear(keeper, &order, &fd)) {
-        int answer = obey(children, order, fd, &worker);
-
-        if (fd >= 0)
-            (void)close(fd);
-        if (send(keeper, &answer, sizeof(answer), MSG_NOSIGNAL) < 0)
-            break;
-    }
-    if (worker > 0) {
-        (void)kill(worker, SIGKILL);
-        (void)wait_for(worker, -1);
-    }
-    _exit(0);
+    if (child->end)
+        event_free(child->end);
+    if (child->linger)
+        event_free(child->linger);
+    if (child->fd >= 0)
+        (void)close(child->fd);
+    free(child);
 }
 
-/* @fd  passed on; -1: none */
-static int ask_keeper(const struct children *children, enum keeper_order order, int fd, int *answer, struct err **errp)
+/* From the loop: it has gone. */
+static void finish(struct child *child, int status)
 {
-    char byte = (char)order;
-    union descriptor_room control = {0};
-    struct iovec bytes = {.iov_base = &byte, .iov_len = 1};
-    struct msghdr message = {.msg_iov = &bytes, .msg_iovlen = 1};
-    ssize_t n;
+    forget(child);
+    child->ended(child->ctx, status);
+    child_free(child);
+}
 
-    if (fd >= 0) {
-        control.header =
-            (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
-        memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-        message.msg_control = &control;
-        message.msg_controllen = sizeof(control);
-    }
-    if (sendmsg(children->keeper, &message, MSG_NOSIGNAL) < 0)
-        return err_set(errp, ERR_INTERNAL, "the process that starts workers is gone: %m");
-    do
-        n = recv(children->keeper, answer, sizeof(*answer), 0);
-    while (n < 0 && errno == EINTR);
-    if (n != sizeof(*answer))
-        return err_set(errp, ERR_INTERNAL, "the process that starts workers does not answer");
+/* @fd, @what, @call  as event_new takes them; -1: made active by hand */
+static int watch_end(struct child *child, int fd, short what, event_callback_fn call, struct err **errp)
+{
+    child->end = event_new(child->children->base, fd, what, call, child);
+    if (!child->end || (fd >= 0 && event_add(child->end, NULL) < 0))
+        return err_set(errp, ERR_INTERNAL, "watching the worker: %m");
     return 0;
 }
 
-static int start_keeper(struct children *children, struct err **errp)
+static int make_channel(int pair[2], struct err **errp)
+{
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return err_set(errp, ERR_INTERNAL, "making a socket: %m");
+    return 0;
+}
+
+static void close_pair(int pair[2])
+{
+    for (int i = 0; i < 2; i++)
+        if (pair[i] >= 0)
+            (void)close(pair[i]);
+}
+
+/* --- by fork and exec --- */
+
+static void fork_ended(int fd, short what, void *arg)
+{
+    struct child *child = arg;
+
+    (void)fd;
+    (void)what;
+    finish(child, spawn_reap(child->pid));
+}
+
+static void fork_kill(struct child *child)
+{
+    (void)kill(child->pid, SIGKILL);
+}
+
+static void fork_await(struct child *child)
+{
+    (void)spawn_reap(child->pid);
+}
+
+static int fork_start(struct child *child, int *fd, struct err **errp)
 {
     int pair[2];
 
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-        return err_set(errp, ERR_INTERNAL, "making a socket: %m");
-    children->keeper_pid = fork();
-    if (children->keeper_pid == 0) {
-        (void)close(pair[0]);
-        keep(children, pair[1]);
+    if (make_channel(pair, errp) < 0)
+        return -1;
+    child->pid = spawn_worker(&child->children->place, pair[1]);
+    if (child->pid < 0) {
+        err_set(errp, ERR_INTERNAL, "starting the worker: %m");
+        close_pair(pair);
+        return -1;
+    }
+    child->fd = (int)syscall(SYS_pidfd_open, child->pid, 0);
+    if (child->fd < 0 || watch_end(child, child->fd, EV_READ, fork_ended, errp) < 0) {
+        err_set(errp, ERR_INTERNAL, "watching the worker: %m");
+        close_pair(pair);
+        fork_kill(child);
+        fork_await(child);
+        return -1;
     }
     (void)close(pair[1]);
-    children->keeper = pair[0];
-    if (children->keeper_pid < 0)
-        return err_set(errp, ERR_INTERNAL, "starting a process: %m");
+    *fd = pair[0];
     return 0;
 }
 
-/* --- the daemon's side --- */
+/* --- by the keeper --- */
 
-int children_open(const char *program, const struct account *as, struct children **out, struct err **errp)
+static void kept_ended(int fd, short what, void *arg)
+{
+    struct child *child = arg;
+
+    (void)fd;
+    (void)what;
+    finish(child, child->status);
+}
+
+static void kept_kill(struct child *child)
+{
+    (void)keeper_ask_kill(child->children->keeper, child->id, NULL);
+}
+
+static void kept_await(struct child *child)
+{
+    (void)child; /* keeper_free does, for all */
+}
+
+static void note_end(const struct children *children, const struct keeper_news *news)
+{
+    for (struct child *child = children->first; child; child = child->next)
+        if (child->id == news->id) {
+            child->status = news->value;
+            event_active(child->end, 0, 0);
+        }
+}
+
+/* The keeper tells the ends of others in between. */
+static int await_started(struct child *child, struct err **errp)
+{
+    struct keeper_news news;
+    int r;
+
+    while ((r = keeper_next(child->children->keeper, KEEPER_ANSWER_MS, &news, errp)) == 1) {
+        if (news.event == KEEPER_ENDED) {
+            note_end(child->children, &news);
+        } else if (news.id == child->id) {
+            errno = news.value;
+            return news.value ? err_set(errp, ERR_INTERNAL, "starting the worker: %m") : 0;
+        }
+    }
+    return r < 0 ? -1 : err_set(errp, ERR_INTERNAL, "the process that starts workers does not answer");
+}
+
+static int kept_start(struct child *child, int *fd, struct err **errp)
+{
+    int pair[2];
+    int r;
+
+    if (make_channel(pair, errp) < 0)
+        return -1;
+    child->id = ++child->children->last_id;
+    if (watch_end(child, -1, 0, kept_ended, errp) < 0) {
+        close_pair(pair);
+        return -1;
+    }
+    r = keeper_ask_start(child->children->keeper, child->id, pair[1], errp);
+    if (r == 0)
+        r = await_started(child, errp);
+    (void)close(pair[1]);
+    if (r < 0) {
+        kept_kill(child); /* should it start after all */
+        (void)close(pair[0]);
+        return -1;
+    }
+    *fd = pair[0];
+    return 0;
+}
+
+static void keeper_says(int fd, short what, void *arg)
+{
+    struct children *children = arg;
+    struct keeper_news news;
+    int r;
+
+    (void)fd;
+    (void)what;
+    while ((r = keeper_next(children->keeper, 0, &news, NULL)) == 1)
+        if (news.event == KEEPER_ENDED)
+            note_end(children, &news);
+    if (r == 0)
+        return;
+    (void)event_del(children->hearing);
+    for (struct child *child = children->first; child; child = child->next) /* they went with it */
+        event_active(child->end, 0, 0);
+}
+
+/* --- by systemd, which starts one for each connection to its socket --- */
+
+static void connected_ended(int fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    finish(arg, CHILD_NO_STATUS);
+}
+
+/* A worker ends when its daemon says no more; the connection's end then is its end. */
+static void connected_kill(struct child *child)
+{
+    static const struct timeval patience = {.tv_sec = CHILD_LINGER_MS / 1000, .tv_usec = CHILD_LINGER_MS % 1000 * 1000};
+
+    (void)shutdown(child->fd, SHUT_WR);
+    (void)event_add(child->end, &patience);
+}
+
+static void connected_await(struct child *child)
+{
+    struct pollfd end = {.fd = child->fd, .events = POLLRDHUP};
+    int r;
+
+    do
+        r = poll(&end, 1, CHILD_LINGER_MS);
+    while (r < 0 && errno == EINTR);
+}
+
+static int connect_to(const char *path, struct err **errp)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd;
+
+    if (strlen(path) >= sizeof(address.sun_path))
+        return err_set(errp, ERR_CONFIG, "'%s' is too long for the name of a socket", path);
+    memcpy(address.sun_path, path, strlen(path));
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return err_set(errp, ERR_INTERNAL, "making a socket: %m");
+    if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0)
+        return fd;
+    err_set(errp, ERR_INTERNAL, "asking for a worker at '%s': %m", path);
+    (void)close(fd);
+    return err_hint(errp, "see systemctl status autoenroll-worker.socket");
+}
+
+static int connected_start(struct child *child, int *fd, struct err **errp)
+{
+    *fd = connect_to(child->children->place.socket, errp);
+    if (*fd < 0)
+        return -1;
+    child->fd = fcntl(*fd, F_DUPFD_CLOEXEC, 0); /* the channel's own may be closed before the worker has gone */
+    if (child->fd < 0 || watch_end(child, child->fd, EV_CLOSED, connected_ended, errp) < 0) {
+        err_set(errp, ERR_INTERNAL, "watching the worker: %m");
+        (void)close(*fd);
+        return -1;
+    }
+    return 0;
+}
+
+/* --- all of them --- */
+
+static const struct way by_fork = {fork_start, fork_kill, fork_await};
+static const struct way by_keeper = {kept_start, kept_kill, kept_await};
+static const struct way by_socket = {connected_start, connected_kill, connected_await};
+
+int children_open(const struct children_place *place, struct children **out, struct err **errp)
 {
     CLEANUP(children_closep) struct children *children = mem_alloc(sizeof(*children));
 
-    children->program = program;
-    children->as = as;
-    children->keeper = -1;
-    if (access(program, X_OK) < 0) {
-        err_set(errp, ERR_MISSING, "the worker '%s': %m", program);
+    children->place = *place;
+    children->way = place->socket ? &by_socket : place->as ? &by_keeper : &by_fork;
+    if (children->way != &by_socket && access(place->program, X_OK) < 0) {
+        err_set(errp, ERR_MISSING, "the worker '%s': %m", place->program);
         return err_hint(errp, "install it, or say where it is with --worker");
     }
-    if (as && start_keeper(children, errp) < 0)
+    if (children->way == &by_keeper && keeper_start(&children->place, &children->keeper, errp) < 0)
         return -1;
     *out = TAKE(children);
     return 0;
 }
 
-void children_close(struct children *children)
+int children_attach(struct children *children, struct event_base *base, struct err **errp)
 {
-    int status;
-
-    if (!children)
-        return;
-    if (children->running)
-        (void)child_end(children, true, &status, NULL);
-    if (children->keeper >= 0) {
-        (void)close(children->keeper);
-        (void)wait_for(children->keeper_pid, -1);
-    }
-    free(children);
-}
-
-int child_start(struct children *children, struct channel **channel, struct err **errp)
-{
-    int pair[2], answer = 0;
-    bool failed;
-
-    if (children->running)
-        return err_set(errp, ERR_INTERNAL, "a worker is running already");
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-        return err_set(errp, ERR_INTERNAL, "making a socket: %m");
-    if (children->keeper >= 0) {
-        failed = ask_keeper(children, KEEPER_START, pair[1], &answer, errp) < 0 || answer < 0;
-    } else {
-        children->worker = fork_worker(children, pair[1]);
-        failed = children->worker < 0;
-    }
-    (void)close(pair[1]);
-    if (failed) {
-        (void)close(pair[0]);
-        return err_set(errp, ERR_INTERNAL, "starting the worker: %m");
-    }
-    children->running = true;
-    *channel = channel_new(pair[0]);
+    if (children->way == &by_socket && !(event_base_get_features(base) & EV_FEATURE_EARLY_CLOSE))
+        return err_set(errp, ERR_INTERNAL, "the event loop ('%s') cannot watch for the end of a connection",
+            event_base_get_method(base));
+    children->base = base;
+    if (!children->keeper)
+        return 0;
+    children->hearing = event_new(base, keeper_fd(children->keeper), EV_READ | EV_PERSIST, keeper_says, children);
+    if (!children->hearing || event_add(children->hearing, NULL) < 0)
+        return err_set(errp, ERR_INTERNAL, "watching the process that starts workers: %m");
     return 0;
 }
 
-int child_end(struct children *children, bool end, int *status, struct err **errp)
+void children_close(struct children *children)
 {
-    int ignored;
+    if (!children)
+        return;
+    for (struct child *child = children->first; child; child = child->next)
+        children->way->kill(child);
+    while (children->first) {
+        struct child *child = children->first;
 
-    children->running = false;
-    if (children->keeper < 0) {
-        if (end)
-            (void)kill(children->worker, SIGKILL);
-        *status = wait_for(children->worker, CHILD_LINGER_MS);
-        return 0;
+        children->way->await(child);
+        forget(child);
+        child_free(child);
     }
-    if (end && ask_keeper(children, KEEPER_KILL, -1, &ignored, errp) < 0)
+    if (children->hearing)
+        event_free(children->hearing);
+    keeper_free(children->keeper);
+    free(children);
+}
+
+int child_start(struct children *children, child_ended *ended, void *ctx, struct child **child,
+    struct channel **channel, struct err **errp)
+{
+    struct child *new = mem_alloc(sizeof(*new));
+    int fd = -1;
+
+    *new = (struct child){
+        .children = children, .ended = ended, .ctx = ctx, .fd = -1, .status = CHILD_NO_STATUS, .next = children->first};
+    if (children->way->start(new, &fd, errp) < 0) {
+        child_free(new);
         return -1;
-    return ask_keeper(children, KEEPER_WAIT, -1, status, errp);
+    }
+    (void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    children->first = new;
+    children->n++;
+    *child = new;
+    *channel = channel_new(fd);
+    return 0;
+}
+
+void child_kill(struct child *child)
+{
+    if (!child->killed)
+        child->children->way->kill(child);
+    child->killed = true;
+}
+
+static void lingered(int fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    child_kill(arg);
+}
+
+void child_linger(struct child *child)
+{
+    static const struct timeval time = {.tv_sec = CHILD_LINGER_MS / 1000, .tv_usec = CHILD_LINGER_MS % 1000 * 1000};
+
+    if (!child->linger)
+        child->linger = evtimer_new(child->children->base, lingered, child);
+    if (!child->linger || evtimer_add(child->linger, &time) < 0)
+        child_kill(child);
+}
+
+size_t children_running(const struct children *children)
+{
+    return children->n;
 }

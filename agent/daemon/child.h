@@ -35,7 +35,11 @@ struct children_place {
 int children_open(const struct children_place *place, struct children **out, struct err **errp);
 /* From here on the ends of workers are noticed by @base; called once, before the first start. 0 or -1. */
 int children_attach(struct children *children, struct event_base *base, struct err **errp);
-void children_close(struct children *children); /* ends the workers that still run, and reaps them; NULL is fine */
+/*
+ * Ends the workers that still run, and reaps them; nobody is told. Before the event loop is freed, which need not run
+ * any more. NULL is fine.
+ */
+void children_close(struct children *children);
 DEFINE_FREEP(struct children, children_close)
 
 /* One worker; ours until @ended was called. */
