@@ -9,6 +9,7 @@
 
 #include "agent/config/file.h"
 #include "agent/config/inifile.h"
+#include "agent/config/settings_deploy.h"
 #include "policy/policy.h"
 #include "protocol/base/when.h"
 
@@ -46,6 +47,7 @@ static const struct key_row agent_keys[] = {
     AGENT("pulse", SPAN, pulse, "8h"),
     AGENT("grace", SPAN, grace, "7d"),
     AGENT("job-limit", SPAN, job_limit, "2m"),
+    AGENT("hook-limit", SPAN, hook_limit, "60s"),
     AGENT("notify", LIST, notify, "30d 14d 7d 3d 1d"),
     AGENT("maintenance", TEXT, maintenance, NULL),
 };
@@ -72,12 +74,14 @@ static const struct key_row certificate_keys[] = {
     CERTIFICATE("upn", LIST, upn, false, NULL),
     CERTIFICATE("key", KEY, file_key, false, "token"),
     CERTIFICATE("export", TEXT, export, false, NULL),
-    CERTIFICATE("format", TEXT, format, false, NULL),
+    CERTIFICATE("format", TEXT, format, false, "pem"),
     CERTIFICATE("owner", TEXT, owner, false, NULL),
     CERTIFICATE("group", TEXT, group, false, NULL),
     CERTIFICATE("mode", TEXT, mode, false, NULL),
-    CERTIFICATE("reload", TEXT, reload, false, NULL),
+    CERTIFICATE("p12-password-file", TEXT, p12_password_file, false, NULL),
+    CERTIFICATE("reload", LIST, reload, false, NULL),
     CERTIFICATE("run", TEXT, run, false, NULL),
+    CERTIFICATE("run-as", TEXT, run_as, false, NULL),
     CERTIFICATE("probe", TEXT, probe, false, NULL),
 };
 static const struct key_row watch_keys[] = {
@@ -549,7 +553,7 @@ static int check(struct settings *settings, struct err **errp)
         if (!settings_find_server(settings, c->policy_server))
             return unknown_server(settings, c, errp);
     }
-    return 0;
+    return settings_deploy_check(settings, errp);
 }
 
 int settings_load(const char *path, struct settings *out, struct err **errp)

@@ -21,6 +21,7 @@ struct settings_agent {
     int64_t pulse;        /* seconds, as are all spans */
     int64_t grace;        /* an old pair stays this long after its successor works */
     int64_t job_limit;    /* a worker that takes longer is ended */
+    int64_t hook_limit;   /* so is what autoenroll-deploy runs */
     struct strlist notify;
     char *maintenance;
 };
@@ -48,7 +49,14 @@ struct settings_certificate {
     char *subject;
     struct strlist dns, ip, uri, email, upn;
     bool file_key;
-    char *export, *format, *owner, *group, *mode, *reload, *run, *probe;
+    char *export;            /* directory that services read; settings_deploy.h says what goes there */
+    char *format;            /* "pem", "combined" or "p12" */
+    char *owner, *group;     /* NULL: those of the directory */
+    char *mode;              /* octal, of a file with the private key; NULL: the default */
+    char *p12_password_file; /* path */
+    struct strlist reload;   /* systemd units */
+    char *run, *run_as;      /* a program, and who it is */
+    char *probe;
 };
 
 /* [watch "NAME"] */

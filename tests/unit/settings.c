@@ -98,8 +98,9 @@ TEST(settings_read_every_key)
                                "owner = www\n"
                                "group = tls\n"
                                "mode = 0640\n"
-                               "reload = nginx.service\n"
+                               "reload = nginx.service, haproxy.service\n"
                                "run = /usr/bin/hook\n"
+                               "run-as = www\n"
                                "probe = localhost:443\n"
                                "[watch \"haproxy\"]\n"
                                "files = /etc/haproxy/*.pem\n";
@@ -144,6 +145,9 @@ TEST(settings_read_every_key)
     assert_string_equal(web->upn.items[0], "a@corp");
     assert_true(web->file_key);
     assert_string_equal(web->probe, "localhost:443");
+    assert_int_equal(web->reload.n, 2);
+    assert_string_equal(web->reload.items[1], "haproxy.service");
+    assert_string_equal(web->run_as, "www");
     assert_string_equal(s.watches[0].files.items[0], "/etc/haproxy/*.pem");
 }
 
