@@ -8,16 +8,10 @@
 
 #include "policy/schedule.h"
 #include "protocol/base/printable.h"
+#include "protocol/base/table.h"
 #include "protocol/base/when.h"
 
 /* --- the table --- */
-
-enum column { COLUMN_NAME, COLUMN_STATE, COLUMN_TEMPLATE, COLUMN_SUBJECT, COLUMN_SERIAL, COLUMN_EXPIRES, COLUMNS };
-static const char *const headings[COLUMNS] = {"NAME", "STATE", "TEMPLATE", "SUBJECT", "SERIAL", "EXPIRES"};
-
-struct row {
-    char *cells[COLUMNS]; /* owned */
-};
 
 static char *expiry_of(const struct record *record, int64_t now)
 {
@@ -25,64 +19,30 @@ static char *expiry_of(const struct record *record, int64_t now)
     CLEANUP(mem_freep) char *at = when_format(record->current.facts.not_after);
 
     if (!record_has_certificate(record))
-        return mem_strdup("-");
+        return NULL;
     return record->current.facts.not_after > now ? mem_printf("in %s (%s)", left, at) : mem_printf("EXPIRED %s", at);
-}
-
-static char *or_dash(const char *text)
-{
-    return text && *text ? printable_text(text) : mem_strdup("-");
-}
-
-static struct row row_of(const struct record *r, int64_t now)
-{
-    const struct job_facts *facts = &r->current.facts;
-    const char *subject = facts->subject && *facts->subject ? facts->subject : facts->sans;
-
-    return (struct row){{printable_text(r->id), mem_strdup(record_state_name((enum record_state)r->state)),
-        or_dash(r->template_name), or_dash(subject), or_dash(facts->serial), expiry_of(r, now)}};
-}
-
-/* Columns that take as many places as characters; most outside ASCII take one. */
-static int width_of(const char *text)
-{
-    int width = 0;
-
-    for (; *text; text++)
-        width += ((unsigned char)*text & 0xc0) != 0x80;
-    return width;
-}
-
-static void print_row(const char *const *cells, const int *widths)
-{
-    for (int c = 0; c < COLUMNS; c++) {
-        int gap = c + 1 < COLUMNS ? widths[c] - width_of(cells[c]) + 2 : 0;
-
-        printf("%s%*s", cells[c], gap, "");
-    }
-    putchar('\n');
 }
 
 static void print_table(const struct agent *agent)
 {
-    size_t n = agent->records.n;
-    CLEANUP(mem_freep) struct row *rows = mem_calloc(n, sizeof(*rows));
-    int widths[COLUMNS];
+    static const char *const headings[] = {"NAME", "STATE", "TEMPLATE", "SUBJECT", "SERIAL", "EXPIRES"};
+    struct table table;
 
-    for (int c = 0; c < COLUMNS; c++)
-        widths[c] = width_of(headings[c]);
-    for (size_t i = 0; i < n; i++) {
-        rows[i] = row_of(agent->records.items[i], agent->now);
-        for (int c = 0; c < COLUMNS; c++)
-            if (width_of(rows[i].cells[c]) > widths[c])
-                widths[c] = width_of(rows[i].cells[c]);
+    table_begin(&table, headings, ARRAY_SIZE(headings));
+    for (size_t i = 0; i < agent->records.n; i++) {
+        const struct record *r = agent->records.items[i];
+        const struct job_facts *facts = &r->current.facts;
+        CLEANUP(mem_freep) char *expiry = expiry_of(r, agent->now);
+
+        table_add(&table, TABLE_PLAIN, r->id);
+        table_add(&table, TABLE_PLAIN, record_state_name((enum record_state)r->state));
+        table_add(&table, TABLE_PLAIN, r->template_name);
+        table_add(&table, TABLE_PLAIN, facts->subject && *facts->subject ? facts->subject : facts->sans);
+        table_add(&table, TABLE_PLAIN, facts->serial);
+        table_add(&table, TABLE_PLAIN, expiry);
     }
-    print_row(headings, widths);
-    for (size_t i = 0; i < n; i++) {
-        print_row((const char *const *)rows[i].cells, widths);
-        for (int c = 0; c < COLUMNS; c++)
-            free(rows[i].cells[c]);
-    }
+    table_print(&table, &(struct table_look){0}, stdout);
+    table_clear(&table);
 }
 
 static void print_failure(const struct record *r)
