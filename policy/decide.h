@@ -3,6 +3,7 @@
 
 #include "policy/inventory.h"
 #include "policy/policy.h"
+#include "policy/schedule.h"
 
 enum decide_action {
     DECIDE_LEAVE,  /* all is well, nothing is due */
@@ -28,7 +29,9 @@ struct decide_question {
     const struct strlist *templates;   /* but only these; empty or NULL: all */
     const struct decide_wish *wishes;
     size_t n_wishes;
-    int64_t now; /* seconds since 1970, UTC */
+    struct schedule_hours hours; /* maintenance: renewals are made in these */
+    const char *account;         /* who asks for what no old key can ask for, for the reasons; NULL: nobody */
+    int64_t now;                 /* seconds since 1970, UTC */
 };
 
 struct decision {
@@ -37,6 +40,7 @@ struct decision {
     const struct held_cert *held;    /* borrowed from the inventory; NULL where nothing is held */
     const struct decide_wish *wish;  /* borrowed; NULL where the template itself wants it */
     char *reason;                    /* owned; one sentence for a person */
+    int64_t renew_at;                /* when its renewal is planned; 0: none is */
 };
 struct decision_list {
     struct decision *items; /* owned */
@@ -47,6 +51,15 @@ struct decision_list {
  * Compares @question->policy with what is held. Pure: the same input gives the same output. The rules are those of
  * [MS-XCEP notes] 6.4 to 6.7, each named where it is applied. What is asked for in a [certificate] section needs no
  * autoEnroll permission, and wins over the autoenrollment of the same template.
+ *
+ * A renewal is decided from its planned moment on (schedule.h), and in the maintenance hours. What a raised major
+ * version or another CA in the policy asks for is spread over a day or a week from when it is first seen: the caller
+ * keeps decision.renew_at and gives it back as held.renew_at, which is all the memory that this needs.
+ *
+ * A certificate whose configured names differ from its own gets no other names by itself [design 5]: it is kept as it
+ * is (DECIDE_SKIP, which says what to do), and renewed with the names that it has when its time comes, since an expired
+ * one would serve nobody. A person's wish to renew it is a new enrollment with the configured names, and so is one in
+ * place of an expired one.
  *
  * Returns the decisions in the order of wishes, then templates, then what is held and no longer in the policy;
  * borrows from the question. Clear with decision_list_clear.

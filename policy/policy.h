@@ -95,6 +95,17 @@ const struct template *policy_find_template_by_name(const struct policy *policy,
  * that is there, templates have a name and a valid place. 0, or -1 with ERR_INVALID.
  */
 int policy_check(const struct policy *policy, struct err **errp);
+/*
+ * True when @now, an answer for the policy of @before, is from an earlier state of it [design 8.14]: a template's
+ * version went back, or the server's clock did by more than a day. A directory that lags behind, or a server that was
+ * restored from a backup, answers so. It is not to be applied while @before may still be used; after that it counts,
+ * since somebody may have meant it.
+ *
+ * @why  owned, one sentence for a person; only set when true
+ */
+bool policy_is_older(const struct policy *now, const struct policy *before, char **why);
+/* True when @issuer, a name as RFC 4514 text, is that of @ca. */
+bool policy_ca_issued(const struct policy_ca *ca, const char *issuer);
 void template_clear(struct template *template);
 void template_copy(struct template *to, const struct template *from); /* deep; @to is overwritten */
 void policy_ca_clear(struct policy_ca *ca);
