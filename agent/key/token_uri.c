@@ -149,17 +149,28 @@ char *token_uri_write(const CK_TOKEN_INFO *info)
     return write_uri(uri, P11_KIT_URI_FOR_TOKEN);
 }
 
-char *token_uri_write_key(const CK_TOKEN_INFO *info, const struct bytes *id)
+static char *write_object(const CK_TOKEN_INFO *info, CK_OBJECT_CLASS class, CK_ATTRIBUTE name)
 {
     P11KitUri *uri = p11_kit_uri_new();
     CK_TOKEN_INFO *to = p11_kit_uri_get_token_info(uri);
-    CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
     CK_ATTRIBUTE class_is = {CKA_CLASS, &class, sizeof(class)};
-    CK_ATTRIBUTE id_is = {CKA_ID, id->data, id->len};
 
     memcpy(to->label, info->label, sizeof(to->label));
     if (p11_kit_uri_set_attribute(uri, &class_is) != P11_KIT_URI_OK ||
-        p11_kit_uri_set_attribute(uri, &id_is) != P11_KIT_URI_OK)
+        p11_kit_uri_set_attribute(uri, &name) != P11_KIT_URI_OK)
         abort(); /* out of memory, as above */
     return write_uri(uri, P11_KIT_URI_FOR_OBJECT_ON_TOKEN);
+}
+
+char *token_uri_write_key(const CK_TOKEN_INFO *info, const struct bytes *id)
+{
+    return write_object(info, CKO_PRIVATE_KEY, (CK_ATTRIBUTE){CKA_ID, id->data, id->len});
+}
+
+char *token_uri_write_certificate(const CK_TOKEN_INFO *info, const struct bytes *id, const char *label)
+{
+    CLEANUP(mem_freep) char *copy = mem_strdup(label);
+    CK_ATTRIBUTE by_label = {CKA_LABEL, copy, strlen(copy)};
+
+    return write_object(info, CKO_CERTIFICATE, id->len ? (CK_ATTRIBUTE){CKA_ID, id->data, id->len} : by_label);
 }

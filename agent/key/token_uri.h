@@ -23,3 +23,7 @@ char *token_uri_write(const CK_TOKEN_INFO *info);
 
 /* The URI of a private key in it: pkcs11:token=..;id=..;type=private. Returns owned, never NULL. */
 char *token_uri_write_key(const CK_TOKEN_INFO *info, const struct bytes *id);
+
+/* Of a certificate in it: pkcs11:token=..;id=..;type=cert, by its label where it has no id. Returns owned, never NULL.
+ */
+char *token_uri_write_certificate(const CK_TOKEN_INFO *info, const struct bytes *id, const char *label);
