@@ -16,8 +16,20 @@
 #define MAX_PROGRESS     500
 #define MAX_FAILURE_TEXT 4000 /* characters */
 #define READ_AT_ONCE     65536
+#define MAX_SECRET_BODY  (1 + UINT8_MAX + CHANNEL_MAX_SECRET) /* length of the name, name, value */
+/* A job with its secrets, and an ACK. */
+#define MAX_QUEUE (CHANNEL_MAX_FRAME + CHANNEL_MAX_SECRETS * MAX_SECRET_BODY + (CHANNEL_MAX_SECRETS + 2) * HEADER_SIZE)
 
-enum frame_type { FRAME_JOB = 1, FRAME_ACK, FRAME_PROGRESS, FRAME_CHECKPOINT, FRAME_RESULT, FRAME_FAILED };
+enum frame_type {
+    FRAME_JOB = 1,
+    FRAME_ACK,
+    FRAME_PROGRESS,
+    FRAME_CHECKPOINT,
+    FRAME_RESULT,
+    FRAME_FAILED,
+    FRAME_SECRET,
+    FRAME__END
+};
 
 struct frame {
     enum frame_type type;
@@ -26,12 +38,22 @@ struct frame {
     size_t len;
 };
 
+struct named_secret {
+    char *name;
+    struct secret *value;
+};
+
 struct channel {
     int fd;
-    struct bytes in; /* read, and not yet taken as a frame */
-    bool ended;      /* RESULT or FAILED has passed */
-    bool asked;      /* a checkpoint waits for its ACK */
-    bool stepped;    /* @step is valid */
+    struct bytes in;  /* read, and not yet taken as a frame */
+    struct bytes out; /* queued; from @written on it is still to be written */
+    size_t written;
+    bool gone; /* nobody reads what is written */
+    struct named_secret secrets[CHANNEL_MAX_SECRETS];
+    size_t n_secrets; /* that were sent, or came */
+    bool ended;       /* RESULT or FAILED has passed */
+    bool asked;       /* a checkpoint waits for its ACK */
+    bool stepped;     /* @step is valid */
     enum job_checkpoint step;
 };
 
@@ -58,12 +80,20 @@ LOCAL_FIELDS(body_failed_fields, body_failed, FIELD_ENUM(body_failed, kind, err_
     FIELD_TEXT(body_failed, hint, PRINTABLE_BYTES(MAX_FAILURE_TEXT)), FIELD_U32(body_failed, code),
     FIELD_LIST(body_failed, endpoints, n_endpoints, job_endpoint, job_endpoint_fields, POLICY_MAX_URIS));
 
+static void empty_queue(struct channel *channel)
+{
+    bytes_wipe(&channel->out);
+    channel->out = (struct bytes){.limit = MAX_QUEUE, .secret = true};
+    channel->written = 0;
+}
+
 struct channel *channel_new(int fd)
 {
     struct channel *channel = mem_alloc(sizeof(*channel));
 
     channel->fd = fd;
-    channel->in.limit = HEADER_SIZE + CHANNEL_MAX_FRAME + READ_AT_ONCE;
+    channel->in = (struct bytes){.limit = HEADER_SIZE + CHANNEL_MAX_FRAME + READ_AT_ONCE, .secret = true};
+    empty_queue(channel);
     return channel;
 }
 
@@ -71,7 +101,12 @@ void channel_free(struct channel *channel)
 {
     if (!channel)
         return;
-    bytes_clear(&channel->in);
+    for (size_t i = 0; i < channel->n_secrets; i++) {
+        free(channel->secrets[i].name);
+        secret_free(channel->secrets[i].value);
+    }
+    bytes_wipe(&channel->in);
+    bytes_wipe(&channel->out);
     close(channel->fd);
     free(channel);
 }
@@ -83,46 +118,71 @@ int channel_fd(const struct channel *channel)
 
 /* --- frames --- */
 
-/* Writes all of it, also when the daemon has made the socket non-blocking. MSG_NOSIGNAL: an err, not a SIGPIPE. */
-static int send_all(struct channel *channel, const uint8_t *data, size_t len, struct err **errp)
+/* Until the descriptor is ready for one of @events or @timeout_ms (-1: for ever) has passed. What it is ready for. */
+static int wait_ready(int fd, short events, int timeout_ms)
 {
-    while (len) {
-        ssize_t n = send(channel->fd, data, len, MSG_NOSIGNAL);
+    struct pollfd wait = {.fd = fd, .events = events};
 
-        if (n < 0 && errno == EAGAIN) {
-            struct pollfd wait = {.fd = channel->fd, .events = POLLOUT};
+    return poll(&wait, 1, timeout_ms) > 0 ? wait.revents : 0;
+}
 
-            (void)poll(&wait, 1, -1);
-            continue;
-        }
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return err_set(errp, ERR_PROTOCOL, "the other end of the channel is gone: %m");
-        data += n;
-        len -= (size_t)n;
+/* MSG_NOSIGNAL: no SIGPIPE. */
+enum channel_flush channel_flush(struct channel *channel)
+{
+    while (!channel->gone && channel->written < channel->out.len) {
+        ssize_t n = send(channel->fd, channel->out.data + channel->written, channel->out.len - channel->written,
+            MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        if (n < 0 && errno == EAGAIN)
+            return CHANNEL_WAITS;
+        if (n < 0 && errno != EINTR)
+            channel->gone = true;
+        if (n > 0)
+            channel->written += (size_t)n;
     }
-    return 0;
+    empty_queue(channel);
+    return channel->gone ? CHANNEL_GONE : CHANNEL_FLUSHED;
+}
+
+/* The worker's way: blocks until all of it is written. */
+static int flush_all(struct channel *channel, struct err **errp)
+{
+    enum channel_flush r;
+
+    while ((r = channel_flush(channel)) == CHANNEL_WAITS)
+        (void)wait_ready(channel->fd, POLLOUT, -1);
+    return r == CHANNEL_GONE ? err_set(errp, ERR_PROTOCOL, "the other end of the channel is gone") : 0;
+}
+
+static int queue_raw(
+    struct channel *channel, enum frame_type type, unsigned subject, const struct bytes *body, struct err **errp)
+{
+    size_t len = body->len;
+    uint8_t header[HEADER_SIZE] = {
+        (uint8_t)(len >> 24), (uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len, (uint8_t)type, (uint8_t)subject};
+
+    if (bytes_append(&channel->out, header, sizeof(header), errp) < 0)
+        return -1;
+    return bytes_append(&channel->out, body->data, len, errp);
 }
 
 /* @map NULL: no body */
-static int send_frame(struct channel *channel, enum frame_type type, unsigned subject, const struct fields *map,
+static int queue_frame(struct channel *channel, enum frame_type type, unsigned subject, const struct fields *map,
     const void *body, struct err **errp)
 {
     CLEANUP(bytes_clear) struct bytes text = {.limit = CHANNEL_MAX_FRAME};
-    uint8_t header[HEADER_SIZE];
 
-    if (map && fields_write(map, body, false, &text, errp) < 0)
+    if ((map && fields_write(map, body, false, &text, errp) < 0) || queue_raw(channel, type, subject, &text, errp) < 0)
         return err_wrap(errp, "writing to the channel");
-    header[0] = (uint8_t)(text.len >> 24);
-    header[1] = (uint8_t)(text.len >> 16);
-    header[2] = (uint8_t)(text.len >> 8);
-    header[3] = (uint8_t)text.len;
-    header[4] = (uint8_t)type;
-    header[5] = (uint8_t)subject;
-    if (send_all(channel, header, sizeof(header), errp) < 0)
+    return 0;
+}
+
+static int send_frame(struct channel *channel, enum frame_type type, unsigned subject, const struct fields *map,
+    const void *body, struct err **errp)
+{
+    if (queue_frame(channel, type, subject, map, body, errp) < 0)
         return -1;
-    return send_all(channel, text.data, text.len, errp);
+    return flush_all(channel, errp);
 }
 
 /* Looks at what was read. 1 and the frame, 0 when it is not whole yet, -1 when it never can be. */
@@ -136,7 +196,7 @@ static int whole_frame(const struct channel *channel, struct frame *frame, struc
     len = (size_t)in[0] << 24 | (size_t)in[1] << 16 | (size_t)in[2] << 8 | in[3];
     if (len > CHANNEL_MAX_FRAME)
         return err_set(errp, ERR_PROTOCOL, "a frame of %zu bytes, more than the %u allowed", len, CHANNEL_MAX_FRAME);
-    if (in[4] < FRAME_JOB || in[4] > FRAME_FAILED)
+    if (in[4] < FRAME_JOB || in[4] >= FRAME__END)
         return err_set(errp, ERR_PROTOCOL, "a frame of unknown type %u", in[4]);
     if (channel->in.len < HEADER_SIZE + len)
         return 0;
@@ -150,6 +210,7 @@ static void drop_frame(struct channel *channel, const struct frame *frame)
 
     memmove(channel->in.data, channel->in.data + whole, channel->in.len - whole);
     channel->in.len -= whole;
+    explicit_bzero(channel->in.data + channel->in.len, whole);
 }
 
 /* Reads once. 1 when something came, 0 at the end of the stream, -1 on failure, 2 when a signal or nothing came. */
@@ -157,6 +218,7 @@ static int read_some(struct channel *channel, struct err **errp)
 {
     CLEANUP(mem_freep) uint8_t *data = mem_alloc(READ_AT_ONCE);
     ssize_t n = recv(channel->fd, data, READ_AT_ONCE, 0);
+    int r;
 
     if (n < 0 && (errno == EINTR || errno == EAGAIN))
         return 2;
@@ -166,7 +228,9 @@ static int read_some(struct channel *channel, struct err **errp)
         return err_set(errp, ERR_PROTOCOL, "reading from the channel: %m");
     if (n == 0)
         return 0;
-    return bytes_append(&channel->in, data, (size_t)n, errp) < 0 ? -1 : 1;
+    r = bytes_append(&channel->in, data, (size_t)n, errp) < 0 ? -1 : 1;
+    explicit_bzero(data, (size_t)n);
+    return r;
 }
 
 /* The worker's way: blocks until a frame is there. */
@@ -175,6 +239,7 @@ static int await_frame(struct channel *channel, struct frame *frame, struct err 
     int r;
 
     while ((r = whole_frame(channel, frame, errp)) == 0) {
+        (void)wait_ready(channel->fd, POLLIN, -1);
         r = read_some(channel, errp);
         if (r == 0)
             return err_set(errp, ERR_PROTOCOL, "the daemon has closed the channel");
@@ -186,12 +251,42 @@ static int await_frame(struct channel *channel, struct frame *frame, struct err 
 
 /* --- the worker's side --- */
 
+static int take_secret(struct channel *channel, const struct frame *frame, struct err **errp)
+{
+    size_t name_len = frame->len ? frame->body[0] : 0;
+    const char *name = (const char *)frame->body + 1;
+
+    if (!name_len || frame->len <= 1 + name_len || frame->len - 1 - name_len > CHANNEL_MAX_SECRET ||
+        memchr(name, '\0', name_len))
+        return err_set(errp, ERR_PROTOCOL, "a secret of the wrong form");
+    if (channel->n_secrets == CHANNEL_MAX_SECRETS)
+        return err_set(errp, ERR_PROTOCOL, "more than %d secrets", CHANNEL_MAX_SECRETS);
+    channel->secrets[channel->n_secrets++] = (struct named_secret){
+        .name = mem_strndup(name, name_len), .value = secret_copy(name + name_len, frame->len - 1 - name_len)};
+    return 0;
+}
+
+const struct secret *channel_secret(const struct channel *channel, const char *name)
+{
+    for (size_t i = 0; i < channel->n_secrets; i++)
+        if (channel->secrets[i].name && strcmp(channel->secrets[i].name, name) == 0)
+            return channel->secrets[i].value;
+    return NULL;
+}
+
 int channel_read_job(struct channel *channel, enum job_kind *kind, union job_input *input, struct err **errp)
 {
     struct frame frame;
 
-    if (await_frame(channel, &frame, errp) < 0)
-        return err_wrap(errp, "waiting for a job");
+    for (;;) {
+        if (await_frame(channel, &frame, errp) < 0)
+            return err_wrap(errp, "waiting for a job");
+        if (frame.type != FRAME_SECRET)
+            break;
+        if (take_secret(channel, &frame, errp) < 0)
+            return -1;
+        drop_frame(channel, &frame);
+    }
     if (frame.type != FRAME_JOB || frame.subject >= JOB__MAX)
         return err_set(errp, ERR_PROTOCOL, "the first frame is no job that we know");
     if (fields_read(job_kind_info((enum job_kind)frame.subject)->input, frame.body, frame.len, input, errp) < 0)
@@ -255,9 +350,25 @@ int channel_failed(struct channel *channel, const struct err *failure, const str
 
 /* --- the daemon's side --- */
 
+int channel_send_secret(struct channel *channel, const char *name, const struct secret *value, struct err **errp)
+{
+    CLEANUP(bytes_wipe) struct bytes body = {.limit = MAX_SECRET_BODY, .secret = true};
+    uint8_t len = (uint8_t)strlen(name);
+
+    if (!len || strlen(name) > UINT8_MAX || channel->n_secrets == CHANNEL_MAX_SECRETS)
+        return err_set(errp, ERR_INVALID, "'%s' is no name of a secret, or there are too many", name);
+    if (!secret_len(value) || secret_len(value) > CHANNEL_MAX_SECRET)
+        return err_set(errp, ERR_INVALID, "secret '%s' does not have 1 to %d bytes", name, CHANNEL_MAX_SECRET);
+    if (bytes_append(&body, &len, 1, errp) < 0 || bytes_append(&body, name, len, errp) < 0 ||
+        bytes_append(&body, secret_peek(value), secret_len(value), errp) < 0)
+        return -1;
+    channel->n_secrets++;
+    return queue_raw(channel, FRAME_SECRET, 0, &body, errp);
+}
+
 int channel_send_job(struct channel *channel, enum job_kind kind, const void *input, struct err **errp)
 {
-    return send_frame(channel, FRAME_JOB, kind, job_kind_info(kind)->input, input, errp);
+    return queue_frame(channel, FRAME_JOB, kind, job_kind_info(kind)->input, input, errp);
 }
 
 /* A worker waits for the ACK and says nothing meanwhile; one that has is no longer believed. */
@@ -269,7 +380,7 @@ int channel_ack(struct channel *channel, struct err **errp)
         return err_set(errp, ERR_INTERNAL, "there is no checkpoint to acknowledge");
     if (channel->in.len || recv(channel->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
         return err_set(errp, ERR_PROTOCOL, "the worker went on without waiting for its checkpoint");
-    if (send_frame(channel, FRAME_ACK, 0, NULL, NULL, errp) < 0)
+    if (queue_frame(channel, FRAME_ACK, 0, NULL, NULL, errp) < 0)
         return -1;
     channel->asked = false;
     return 0;
@@ -362,6 +473,8 @@ static int read_event(struct channel *channel, enum job_kind kind, const struct 
         return read_failed(channel, frame, event, errp);
     case FRAME_JOB:
     case FRAME_ACK:
+    case FRAME_SECRET:
+    case FRAME__END:
         break;
     }
     return err_set(errp, ERR_PROTOCOL, "a frame that only the daemon sends");
@@ -375,17 +488,19 @@ static int64_t monotonic_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Waits until the descriptor is readable or @deadline (-1: for ever) has passed. 1, or 0. */
-static int wait_readable(int fd, int64_t deadline)
+/* Writes what is queued until there is something to read or @deadline (-1: for ever) has passed: 1, or 0. */
+static int wait_readable(struct channel *channel, int64_t deadline)
 {
-    struct pollfd wait = {.fd = fd, .events = POLLIN};
-    int64_t left = deadline < 0 ? -1 : deadline - monotonic_ms();
-    int r;
+    for (;;) {
+        short events = channel_flush(channel) == CHANNEL_WAITS ? POLLIN | POLLOUT : POLLIN;
+        int64_t left = deadline < 0 ? -1 : deadline - monotonic_ms();
+        int ready = wait_ready(channel->fd, events, left < 0 && deadline >= 0 ? 0 : (int)left);
 
-    if (deadline >= 0 && left < 0)
-        left = 0;
-    r = poll(&wait, 1, (int)left);
-    return r > 0 || (r < 0 && errno == EINTR && left != 0);
+        if (ready & ~POLLOUT)
+            return 1;
+        if (!ready && deadline >= 0 && left <= 0)
+            return 0;
+    }
 }
 
 /* The stream has ended: fine between two frames, and no more than that. */
@@ -414,7 +529,7 @@ int channel_next(
     int r;
 
     while ((r = whole_frame(channel, &frame, errp)) == 0) {
-        if (!wait_readable(channel->fd, deadline))
+        if (!wait_readable(channel, deadline))
             return 0;
         r = read_some(channel, errp);
         if (r == 0) {

@@ -2,16 +2,21 @@
 #pragma once
 
 #include "agent/job/job.h"
+#include "protocol/base/secret.h"
 
 /*
  * One stream socket, one job. A frame is a 32-bit length, a type and a body written by a field map; over its limit,
  * of an unknown type, out of turn or with a field of another type it ends the channel with an error that says so.
  *
- *   daemon -> worker   JOB, then ACK for each checkpoint
+ *   daemon -> worker   up to four SECRET, then JOB, then ACK for each checkpoint
  *   worker -> daemon   any number of PROGRESS and CHECKPOINT, then RESULT or FAILED, and nothing after it
+ *
+ * A SECRET is raw bytes, and every buffer that held one is overwritten.
  */
-#define CHANNEL_MAX_FRAME (16u << 20)
-#define CHANNEL_FD        3 /* where the worker finds it */
+#define CHANNEL_MAX_FRAME   (16u << 20)
+#define CHANNEL_MAX_SECRET  4096 /* bytes of one */
+#define CHANNEL_MAX_SECRETS 4
+#define CHANNEL_FD          3 /* where the worker finds it; also what systemd gives to an instance for a connection */
 
 struct channel;
 struct channel *channel_new(int fd);        /* takes the descriptor; returns owned */
@@ -28,6 +33,8 @@ union job_input {
     struct job_tokens tokens;
 };
 int channel_read_job(struct channel *channel, enum job_kind *kind, union job_input *input, struct err **errp);
+/* A secret that came before the job; borrowed from the channel. NULL: none of that name. */
+const struct secret *channel_secret(const struct channel *channel, const char *name);
 
 /* Tells what is being done, for a person; never fails: a daemon that has gone is noticed at the next checkpoint. */
 void channel_progress(struct channel *channel, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -42,10 +49,20 @@ int channel_result(struct channel *channel, enum job_kind kind, const void *resu
 int channel_failed(struct channel *channel, const struct err *failure, const struct job_endpoint *endpoints,
     size_t n_endpoints, struct err **errp);
 
-/* --- the daemon's side --- */
+/* --- the daemon's side; it never waits for a worker to read: what it says is queued, for channel_flush or channel_next
+ * to write --- */
 
+/* For the worker's vault under @name, of at most 255 bytes; before the job. 0, or -1 (ERR_INVALID). */
+int channel_send_secret(struct channel *channel, const char *name, const struct secret *value, struct err **errp);
+/* 0, or -1 with ERR_INVALID when the job is over its bounds. */
 int channel_send_job(struct channel *channel, enum job_kind kind, const void *input, struct err **errp);
+/* 0, or -1 with ERR_PROTOCOL when the worker did not wait for it. */
 int channel_ack(struct channel *channel, struct err **errp);
+
+/* CHANNEL_GONE: nobody reads any more. What the worker said before can still be read. */
+enum channel_flush { CHANNEL_FLUSHED, CHANNEL_WAITS, CHANNEL_GONE };
+/* Writes as much as the socket takes now. CHANNEL_WAITS: more, as soon as it is writable. */
+enum channel_flush channel_flush(struct channel *channel);
 
 enum channel_event_type { CHANNEL_PROGRESS, CHANNEL_CHECKPOINT, CHANNEL_RESULT, CHANNEL_FAILED, CHANNEL_CLOSED };
 struct channel_event {
@@ -64,7 +81,8 @@ struct channel_event {
 void channel_event_clear(struct channel_event *event);
 
 /*
- * Waits for the next frame of a worker that does @kind. What it sends is hostile until it fits the maps.
+ * Waits for the next frame of a worker that does @kind, and writes what is queued meanwhile. What it sends is hostile
+ * until it fits the maps.
  *
  * @timeout_ms   0 returns at once when there is no whole frame, -1 waits for ever
  * Returns 1 and an event (clear it), 0 when the time is over, -1 when the worker broke the rules (ERR_PROTOCOL).
