@@ -111,6 +111,7 @@ static void child_free(struct child *child)
 static void finish(struct child *child, int status)
 {
     forget(child);
+    child->killed = true; /* its pid may be another's now */
     child->ended(child->ctx, status);
     child_free(child);
 }
@@ -427,6 +428,8 @@ void child_linger(struct child *child)
 {
     static const struct timeval time = {.tv_sec = CHILD_LINGER_MS / 1000, .tv_usec = CHILD_LINGER_MS % 1000 * 1000};
 
+    if (child->killed)
+        return;
     if (!child->linger)
         child->linger = evtimer_new(child->children->base, lingered, child);
     if (!child->linger || evtimer_add(child->linger, &time) < 0)
