@@ -102,6 +102,8 @@ struct bus_config {
     void *self;
     struct event_base *base;
     void (*up)(void *self, bool owned); /* the name is ours, or is not any more; may be NULL */
+    void (*log)(
+        void *self, bool wrong, const char *text); /* who did what, and what is wrong with the bus; may be NULL */
 };
 
 /*
