@@ -419,21 +419,14 @@ static int read_checkpoint(struct channel *channel, enum job_kind kind, const st
 static int read_result(struct channel *channel, enum job_kind kind, const struct frame *frame,
     struct channel_event *event, struct err **errp)
 {
-    static const size_t offsets[] = {
-        [JOB_REFRESH] = offsetof(struct channel_event, refreshed),
-        [JOB_ENROLL] = offsetof(struct channel_event, enrolled),
-        [JOB_POLL] = offsetof(struct channel_event, enrolled),
-        [JOB_RETIRE] = offsetof(struct channel_event, retired),
-        [JOB_TOKENS] = offsetof(struct channel_event, tokens),
-    };
-
     if (frame->subject != kind)
         return err_set(errp, ERR_PROTOCOL, "the result of another job than '%s'", job_kind_name(kind));
-    if (fields_read(job_kind_info(kind)->result, frame->body, frame->len, (char *)event + offsets[kind], errp) < 0)
+    if (fields_read(job_kind_info(kind)->result, frame->body, frame->len, &event->output, errp) < 0)
         return err_wrap(errp, "result of '%s'", job_kind_name(kind));
+    event->type = CHANNEL_RESULT;
+    event->kind = kind;
     if (kind == JOB_REFRESH && policy_check(&event->refreshed.policy, errp) < 0)
         return -1;
-    event->type = CHANNEL_RESULT;
     channel->ended = true;
     return 0;
 }
@@ -552,9 +545,8 @@ void channel_event_clear(struct channel_event *event)
 {
     free(event->text);
     job_attempt_clear(&event->attempt);
-    job_refreshed_clear(&event->refreshed);
-    job_enrolled_clear(&event->enrolled);
-    job_token_list_clear(&event->tokens);
+    if (event->type == CHANNEL_RESULT)
+        fields_clear(job_kind_info(event->kind)->result, &event->output);
     err_free(event->failure);
     for (size_t i = 0; i < event->n_endpoints; i++)
         fields_clear(&job_endpoint_fields, &event->endpoints[i]);

@@ -18,6 +18,20 @@
 #define CHANNEL_MAX_SECRETS 4
 #define CHANNEL_FD          3 /* where the worker finds it; also what systemd gives to an instance for a connection */
 
+/* What a job comes to, by its kind; the fields are those of job_kind_info(kind)->result. */
+#define JOB_OUTPUTS(X)                                                                                                 \
+    X(job_refreshed, refreshed)                                                                                        \
+    X(job_enrolled, enrolled) /* also POLL */                                                                          \
+    X(job_retired, retired)                                                                                            \
+    X(job_token_list, tokens)                                                                                          \
+    X(job_verified, verified)                                                                                          \
+    X(job_scanned, scanned)                                                                                            \
+    X(job_probed, probed)
+#define X(tag, member) struct tag member;
+union job_output {
+    JOB_OUTPUTS(X)
+};
+
 struct channel;
 struct channel *channel_new(int fd);        /* takes the descriptor; returns owned */
 void channel_free(struct channel *channel); /* takes, closes; NULL is fine */
@@ -25,12 +39,15 @@ DEFINE_FREEP(struct channel, channel_free)
 
 /* --- the worker's side; all of it blocks --- */
 
-/* Reads the job. @input points to a union of the job structs, zeroed; cleared by the struct's own x_clear. 0 or -1. */
+/* Reads the job into @input, which is zeroed before; its fields are those of job_kind_info(kind)->input. 0 or -1. */
 union job_input {
     struct job_refresh refresh;
     struct job_enroll enroll; /* also POLL */
     struct job_retire retire;
     struct job_tokens tokens;
+    struct job_verify verify;
+    struct job_scan scan;
+    struct job_probe probe;
 };
 int channel_read_job(struct channel *channel, enum job_kind *kind, union job_input *input, struct err **errp);
 /* A secret that came before the job; borrowed from the channel. NULL: none of that name. */
@@ -67,17 +84,19 @@ enum channel_flush channel_flush(struct channel *channel);
 enum channel_event_type { CHANNEL_PROGRESS, CHANNEL_CHECKPOINT, CHANNEL_RESULT, CHANNEL_FAILED, CHANNEL_CLOSED };
 struct channel_event {
     enum channel_event_type type;
-    char *text;                     /* PROGRESS */
-    enum job_checkpoint step;       /* CHECKPOINT */
-    struct job_attempt attempt;     /* CHECKPOINT */
-    struct job_refreshed refreshed; /* RESULT, by the kind of the job */
-    struct job_enrolled enrolled;
-    struct job_retired retired;
-    struct job_token_list tokens;
+    char *text;                 /* PROGRESS */
+    enum job_checkpoint step;   /* CHECKPOINT */
+    struct job_attempt attempt; /* CHECKPOINT */
+    enum job_kind kind;         /* RESULT */
+    union {
+        union job_output output; /* RESULT; one of the members of JOB_OUTPUTS */
+        JOB_OUTPUTS(X)
+    };
     struct err *failure;            /* FAILED; owned */
     struct job_endpoint *endpoints; /* FAILED; owned */
     size_t n_endpoints;
 };
+#undef X
 void channel_event_clear(struct channel_event *event);
 
 /*
