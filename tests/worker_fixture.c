@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/job/job_fields.h"
 #include "tests/testing.h"
 
 struct worker_fixture *worker_fixture_new(void)
@@ -77,21 +78,8 @@ void worker_fixture_enroll(const struct worker_fixture *fixture, const struct po
 
 void worker_run_clear(struct worker_run *run)
 {
-    switch (run->kind) {
-    case JOB_REFRESH:
-        job_refreshed_clear(&run->refreshed);
-        break;
-    case JOB_ENROLL:
-    case JOB_POLL:
-        job_enrolled_clear(&run->enrolled);
-        break;
-    case JOB_TOKENS:
-        job_token_list_clear(&run->tokens);
-        break;
-    case JOB_RETIRE:
-    case JOB__MAX:
-        break;
-    }
+    if (run->done)
+        fields_clear(job_kind_info(run->kind)->result, &run->output);
     err_free(run->failure);
     for (size_t i = 0; i < run->n_endpoints; i++) {
         free(run->endpoints[i].uri);
@@ -154,31 +142,6 @@ static pid_t start(const struct worker_fixture *fixture, int fd)
     return pid;
 }
 
-static void keep_result(struct channel_event *event, struct worker_run *run)
-{
-    run->done = true;
-    switch (run->kind) {
-    case JOB_REFRESH:
-        run->refreshed = event->refreshed;
-        event->refreshed = (struct job_refreshed){0};
-        break;
-    case JOB_ENROLL:
-    case JOB_POLL:
-        run->enrolled = event->enrolled;
-        event->enrolled = (struct job_enrolled){0};
-        break;
-    case JOB_RETIRE:
-        run->retired = event->retired;
-        break;
-    case JOB_TOKENS:
-        run->tokens = event->tokens;
-        event->tokens = (struct job_token_list){0};
-        break;
-    case JOB__MAX:
-        break;
-    }
-}
-
 /* Deals with one event; true when it was the last. */
 static bool take(struct channel *channel, struct channel_event *event, pid_t pid, int kill_at, struct worker_run *run)
 {
@@ -200,7 +163,9 @@ static bool take(struct channel *channel, struct channel_event *event, pid_t pid
         assert_ok(channel_ack(channel, &err) == 0, err);
         return false;
     case CHANNEL_RESULT:
-        keep_result(event, run);
+        run->done = true;
+        run->output = event->output;
+        memset(&event->output, 0, sizeof(event->output));
         return true;
     case CHANNEL_FAILED:
         run->failure = TAKE(event->failure);

@@ -35,10 +35,14 @@ struct worker_run {
     bool done;           /* a result came */
     struct err *failure; /* owned; else why there is none */
     union {
-        struct job_refreshed refreshed;
+        union job_output output;
+        struct job_refreshed refreshed; /* by the kind of the job */
         struct job_enrolled enrolled;
         struct job_retired retired;
         struct job_token_list tokens;
+        struct job_verified verified;
+        struct job_scanned scanned;
+        struct job_probed probed;
     };
     enum job_kind kind;
     struct job_endpoint *endpoints; /* tried, where it failed */

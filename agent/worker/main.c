@@ -1,65 +1,48 @@
+#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "agent/job/channel.h"
+#include "agent/job/job_fields.h"
 #include "agent/worker/enroll.h"
 #include "agent/worker/poll.h"
+#include "agent/worker/probe.h"
 #include "agent/worker/refresh.h"
 #include "agent/worker/retire.h"
+#include "agent/worker/scan.h"
 #include "agent/worker/tokens.h"
+#include "agent/worker/vault.h"
+#include "agent/worker/verify.h"
 #include "protocol/base/printable.h"
 #include "protocol/base/secret.h"
 
-/* The result of a job, by its kind. */
-union output {
-    struct job_refreshed refreshed;
-    struct job_enrolled enrolled;
-    struct job_retired retired;
-    struct job_token_list tokens;
-};
+/* kind, member of its input, member of its output, what does it */
+#define WORKER_JOBS(X)                                                                                                 \
+    X(REFRESH, refresh, refreshed, refresh)                                                                            \
+    X(ENROLL, enroll, enrolled, enroll)                                                                                \
+    X(POLL, enroll, enrolled, poll_pending)                                                                            \
+    X(RETIRE, retire, retired, retire)                                                                                 \
+    X(TOKENS, tokens, tokens, tokens)                                                                                  \
+    X(VERIFY, verify, verified, verify)                                                                                \
+    X(SCAN, scan, scanned, scan)                                                                                       \
+    X(PROBE, probe, probed, probe)
 
 static int run(
-    enum job_kind kind, union job_input *input, struct channel *daemon, union output *output, struct err **errp)
+    enum job_kind kind, union job_input *input, struct channel *daemon, union job_output *output, struct err **errp)
 {
     switch (kind) {
-    case JOB_REFRESH:
-        return refresh(&input->refresh, daemon, &output->refreshed, errp);
-    case JOB_ENROLL:
-        return enroll(&input->enroll, daemon, &output->enrolled, errp);
-    case JOB_POLL:
-        return poll_pending(&input->enroll, daemon, &output->enrolled, errp);
-    case JOB_RETIRE:
-        return retire(&input->retire, daemon, &output->retired, errp);
-    case JOB_TOKENS:
-        return tokens(&input->tokens, daemon, &output->tokens, errp);
+#define X(name, in, out, function)                                                                                     \
+    case JOB_##name:                                                                                                   \
+        return function(&input->in, daemon, &output->out, errp);
+        WORKER_JOBS(X)
+#undef X
     case JOB__MAX:
         break;
     }
     return err_set(errp, ERR_INTERNAL, "a job of no kind");
-}
-
-static void clear(enum job_kind kind, union job_input *input, union output *output)
-{
-    switch (kind) {
-    case JOB_REFRESH:
-        job_refresh_clear(&input->refresh);
-        job_refreshed_clear(&output->refreshed);
-        break;
-    case JOB_ENROLL:
-    case JOB_POLL:
-        job_enroll_clear(&input->enroll);
-        job_enrolled_clear(&output->enrolled);
-        break;
-    case JOB_RETIRE:
-        job_retire_clear(&input->retire);
-        break;
-    case JOB_TOKENS:
-        job_tokens_clear(&input->tokens);
-        job_token_list_clear(&output->tokens);
-        break;
-    case JOB__MAX:
-        break;
-    }
 }
 
 /* What came from outside stands in the texts too; nothing of it may reach a terminal as anything but text. */
@@ -71,7 +54,7 @@ static struct err *harmless(const struct err *failure)
     return err_new(err_kind(failure), text, hint, err_code(failure));
 }
 
-static int report(enum job_kind kind, const union output *output, const struct err *failure, struct channel *daemon,
+static int report(enum job_kind kind, const union job_output *output, const struct err *failure, struct channel *daemon,
     struct err **errp)
 {
     bool tries = kind == JOB_ENROLL || kind == JOB_POLL;
@@ -84,6 +67,28 @@ static int report(enum job_kind kind, const union output *output, const struct e
         daemon, shown, tries ? output->enrolled.endpoints : NULL, tries ? output->enrolled.n_endpoints : 0, errp);
 }
 
+/*
+ * The daemon says no more: it has gone, or it wants us to end. It cannot kill a worker that systemd started, and one
+ * that hangs in a token or in the network does not look at its channel; what was checkpointed is safe.
+ */
+static void *end_with_the_daemon(void *arg)
+{
+    struct pollfd channel = {.fd = CHANNEL_FD, .events = POLLRDHUP};
+
+    (void)arg;
+    while (poll(&channel, 1, -1) <= 0)
+        ;
+    _exit(EXIT_FAILURE);
+}
+
+static int watch_the_daemon(struct err **errp)
+{
+    pthread_t thread;
+    int r = pthread_create(&thread, NULL, end_with_the_daemon, NULL);
+
+    return r ? err_set(errp, ERR_INTERNAL, "starting a thread: %s", strerror(r)) : 0;
+}
+
 /* One job from the daemon that started us, then the end. Status 1 means that the daemon could not be told. */
 int main(void)
 {
@@ -91,19 +96,21 @@ int main(void)
     CLEANUP(err_freep) struct err *err = NULL;
     CLEANUP(err_freep) struct err *failure = NULL;
     union job_input input = {0};
-    union output output = {0};
+    union job_output output = {0};
     enum job_kind kind;
 
     secret_harden_process();
     (void)signal(SIGPIPE, SIG_IGN); /* a module in another process may end under us, and so may the daemon */
     daemon = channel_new(CHANNEL_FD);
-    if (channel_read_job(daemon, &kind, &input, &err) < 0) {
+    vault_use(daemon);
+    if (watch_the_daemon(&err) < 0 || channel_read_job(daemon, &kind, &input, &err) < 0) {
         err_print("autoenroll-worker", err);
         return EXIT_FAILURE;
     }
     (void)run(kind, &input, daemon, &output, &failure);
     if (report(kind, &output, failure, daemon, &err) < 0)
         err_print("autoenroll-worker", err);
-    clear(kind, &input, &output);
+    fields_clear(job_kind_info(kind)->input, &input);
+    fields_clear(job_kind_info(kind)->result, &output);
     return err ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -8,6 +8,13 @@
 
 #include "protocol/base/bytes.h"
 
+static const struct channel *handed_over; /* a worker does one job */
+
+void vault_use(const struct channel *daemon)
+{
+    handed_over = daemon;
+}
+
 static int read_all(int fd, struct bytes *out, struct err **errp)
 {
     char buffer[512];
@@ -32,9 +39,14 @@ int vault_find(const char *name, struct secret **secret, struct err **errp)
 {
     CLEANUP(bytes_wipe) struct bytes text = {.limit = VAULT_MAX_SECRET};
     const char *directory = getenv("CREDENTIALS_DIRECTORY");
+    const struct secret *handed = name && handed_over ? channel_secret(handed_over, name) : NULL;
     int fd;
     int r;
 
+    if (handed) {
+        *secret = secret_copy(secret_peek(handed), secret_len(handed));
+        return VAULT_FOUND;
+    }
     if (!name || !directory)
         return VAULT_NONE;
     if (!*name || *name == '.' || strchr(name, '/'))
