@@ -40,7 +40,8 @@ static const struct {
     {"libsecret/", "agent/worker/vault"},
     {"p11-kit/", "agent/key/token agent/key/key_token agent/install/place_token"},
     {"libxml/", "protocol/xml/ protocol/soap/ protocol/xcep/ protocol/wstep/"},
-    {"openssl/", "protocol/pki/ protocol/base/secret protocol/base/digest agent/key/ agent/submit/http server-ref/"},
+    {"openssl/", "protocol/pki/ protocol/base/secret protocol/base/digest agent/key/ agent/submit/http "
+                 "agent/submit/peek server-ref/"},
     {"sqlite3.h", "server-ref/"},
     {"jansson.h", "agent/job/ agent/daemon/ agent/ctl/ server-ref/"},
     {"ini.h", "agent/config/ server-ref/"},
