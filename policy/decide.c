@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "policy/schedule.h"
 #include "protocol/base/when.h"
 #include "protocol/xcep/flags.h"
 
@@ -42,7 +41,7 @@ static bool no_enroll(const struct weighing *w)
 
 static bool no_autoenroll(const struct weighing *w)
 {
-    return !w->wish && !w->template->autoenroll && !(w->renewal && renews_by_key(w->template));
+    return !w->wish && !(w->held && w->held->by_person) && !w->template->autoenroll && !(w->renewal && renews_by_key(w->template));
 }
 
 static bool for_users(const struct weighing *w)
@@ -244,6 +243,15 @@ static bool is_of(const struct held_cert *held, const struct template *t)
     return held->template_name && strcmp(held->template_name, t->name) == 0;
 }
 
+static int64_t life_of(const struct held_cert *held)
+{
+    int64_t life;
+
+    if (held->not_after <= held->not_before)
+        return 0;
+    return __builtin_sub_overflow(held->not_after, held->not_before, &life) ? INT64_MAX : life;
+}
+
 static bool valid_at(const struct held_cert *held, int64_t now)
 {
     return held && held->installed && now < held->not_after;
@@ -254,46 +262,177 @@ static bool valid_at(const struct held_cert *held, int64_t now)
 struct verdict {
     enum decide_action action;
     char *reason;
+    int64_t renew_at;
 };
 
 static struct verdict say(enum decide_action action, char *reason)
 {
-    return (struct verdict){action, reason};
+    return (struct verdict){.action = action, .reason = reason};
 }
 
 static struct verdict limited(const struct weighing *w, enum decide_action action, char *reason)
 {
-    if (!w->held || w->held->again || w->held->requests_today < SCHEDULE_REQUESTS_PER_DAY)
+    const struct held_cert *held = w->held;
+
+    if (!held || held->again || held->requests_today < schedule_requests_allowed(held->installed ? life_of(held) : 0))
         return say(action, reason);
     free(reason);
     return say(
-        DECIDE_SKIP, mem_printf("%u requests for it went out today; it is tried again tomorrow, or when a person "
-                                "asks",
-                         w->held->requests_today));
+        DECIDE_SKIP, mem_printf("%u requests for it went out today; it is tried again tomorrow, or when a person asks",
+                         held->requests_today));
+}
+
+/* A CA of the template has issued what is held, or nobody can tell. */
+static bool knows_issuer(const struct weighing *w)
+{
+    for (size_t i = 0; i < w->template->n_cas; i++) {
+        const struct policy_ca *ca = &w->question->policy->cas[w->template->cas[i]];
+
+        if (!ca->name || policy_ca_issued(ca, w->held->issuer))
+            return true;
+    }
+    return !w->held->issuer || !w->template->n_cas;
+}
+
+/*
+ * The policy wants another certificate before this one's time: since when, over which span its fleet follows, and why.
+ * What is new and still not as the policy wants it would not be cured by another one, so that one is left in peace.
+ */
+static int64_t wanted_anew(const struct weighing *w, char **why)
+{
+    const struct held_cert *held = w->held;
+    const struct template *t = w->template;
+
+    if (held->template_major.set && held->template_major.value < t->major) { /* row e */
+        *why = mem_printf(
+            "the template's major version went from %" PRIu32 " to %" PRIu32, held->template_major.value, t->major);
+        return SCHEDULE_RAISE_SPAN;
+    }
+    if (!knows_issuer(w) && held->not_before < w->question->now - SCHEDULE_REPLACE_SPAN) { /* row i */
+        *why = mem_strdup("the policy does not name the CA any more that issued it");
+        return SCHEDULE_REPLACE_SPAN;
+    }
+    return 0;
+}
+
+/* When a renewal is to be made, and why; the window of the certificate, or what the policy has come to want. */
+struct plan {
+    int64_t at;
+    char *why; /* owned; NULL: nothing but its age */
+};
+
+static struct plan plan_renewal(const struct weighing *w, const struct schedule_question *when)
+{
+    int64_t now = w->question->now;
+    struct plan plan = {.at = schedule_renewal_moment(when)};
+    int64_t span = wanted_anew(w, &plan.why);
+
+    if (span > 0) {
+        int64_t last = w->held->renew_at; /* planned when it was first seen, unless that was for another reason */
+        int64_t at = last > 0 && last < now + span ? last : schedule_spread(now, span, when->seed);
+
+        plan.at = at < plan.at ? at : plan.at;
+    }
+    return plan;
+}
+
+/* In which words its renewal is not made yet. */
+static char *not_yet(const struct weighing *w, const struct plan *plan, int64_t at, int64_t window)
+{
+    CLEANUP(mem_freep) char *planned = when_format(at);
+    CLEANUP(mem_freep) char *opens = when_format(window);
+    CLEANUP(mem_freep) char *left = when_format_span(w->held->not_after - w->question->now);
+    const char *tense = window <= w->question->now ? "opened" : "opens";
+
+    if (plan->at <= w->question->now)
+        return mem_printf("valid for %s more; its renewal waits for the maintenance hours, until %s", left, planned);
+    if (plan->why)
+        return mem_printf("%s; its renewal is planned for %s", plan->why, planned);
+    return mem_printf(
+        "valid for %s more; its renewal is planned for %s (the window %s %s)", left, planned, tense, opens);
+}
+
+/* Its age, or what the policy has come to want, decides; the names that it has stay. */
+static struct verdict weigh_renewal(const struct weighing *w)
+{
+    const struct held_cert *held = w->held;
+    int64_t now = w->question->now;
+    struct schedule_question when = {.not_before = held->not_before,
+        .not_after = held->not_after,
+        .renewal_period = w->template->renewal,
+        .seed = held->seed,
+        .hours = w->question->hours};
+    int64_t start = schedule_renewal_start(held->not_before, held->not_after, w->template->renewal);
+    struct plan plan = plan_renewal(w, &when);
+    CLEANUP(mem_freep) char *why = plan.why;
+    CLEANUP(mem_freep) char *left = when_format_span(held->not_after - now);
+    int64_t at = schedule_in_hours(&when, plan.at, plan.at > now ? plan.at : now);
+    struct verdict verdict;
+
+    if (!why && now >= start && has(w->template->enrollment_flags, XCEP_ENROLL_SKIP_AUTO_RENEWAL))
+        return say(DECIDE_SKIP,
+            mem_printf("it expires in %s and the template forbids automatic renewal; renew it by hand", left));
+    if (now < at)
+        verdict = say(DECIDE_LEAVE, not_yet(w, &plan, at, start)); /* row c */
+    else
+        verdict = limited(w, DECIDE_RENEW, /* rows d, e, i */
+            why ? TAKE(why) : mem_printf("it expires in %s, which is inside the renewal period", left));
+    verdict.renew_at = at;
+    return verdict;
 }
 
 static struct verdict weigh_valid(const struct weighing *w)
 {
-    const struct held_cert *held = w->held;
-    int64_t now = w->question->now;
-    int64_t start = schedule_renewal_start(held->not_before, held->not_after, w->template->renewal);
-    CLEANUP(mem_freep) char *when = when_format(start);
-    CLEANUP(mem_freep) char *left = when_format_span(held->not_after - now);
+    struct verdict verdict;
+    CLEANUP(mem_freep) char *age = NULL;
 
-    if (held->again)
+    if (w->held->again)
         return say(DECIDE_RENEW, mem_strdup("a person asked for it"));
-    if (held->template_major.set && held->template_major.value < w->template->major) /* row e */
-        return limited(w, DECIDE_RENEW,
-            mem_printf("the template's major version went from %" PRIu32 " to %" PRIu32, held->template_major.value,
-                w->template->major));
-    if (now < start) /* row c */
-        return say(DECIDE_LEAVE, mem_printf("valid for %s more; to be renewed from %s on", left, when));
-    if (has(w->template->enrollment_flags, XCEP_ENROLL_SKIP_AUTO_RENEWAL))
-        return say(DECIDE_SKIP, mem_printf("it expires in %s and the template forbids automatic renewal; renew it by "
-                                           "hand",
-                                    left));
-    return limited(
-        w, DECIDE_RENEW, mem_printf("it expires in %s, which is inside the renewal period", left)); /* row d */
+    verdict = weigh_renewal(w);
+    if (!w->held->names_differ)
+        return verdict;
+    age = verdict.reason;
+    verdict.reason = mem_printf("the configured names are not those that it has: 'autoenroll renew %s' asks for a new "
+                                "one with the configured names; %s%s",
+        w->held->name, age, verdict.action == DECIDE_RENEW ? ", so it is renewed with the names that it has" : "");
+    if (verdict.action == DECIDE_LEAVE)
+        verdict.action = DECIDE_SKIP;
+    return verdict;
+}
+
+/* An expired certificate cannot sign a renewal, so that an account must ask: which one? */
+static char *why_enroll(const struct weighing *w)
+{
+    const struct held_cert *held = w->held;
+    CLEANUP(mem_freep) char *when = NULL;
+
+    if (held && held->again && held->names_differ)
+        return mem_strdup("a person asked for it, with the names that are configured now");
+    if (valid_at(held, w->question->now))
+        return mem_printf(
+            "section [certificate \"%s\"] names another template now", w->wish ? w->wish->name : held->name);
+    if (!held || !held->installed)
+        return w->wish ? mem_printf("section [certificate \"%s\"] asks for it", w->wish->name)
+                       : mem_strdup("the policy grants it for autoenrollment");
+    when = when_format(held->not_after);
+    if (w->question->account)
+        return mem_printf("its certificate has expired on %s and can renew nothing any more: a new one is asked for as "
+                          "%s, with the password",
+            when, w->question->account);
+    return mem_printf("its certificate has expired on %s and can renew nothing any more: a [policy-server] section "
+                      "with auth = username and the same policy-id can ask for a new one",
+        when);
+}
+
+static struct verdict refuse(const struct weighing *w, const char *why)
+{
+    CLEANUP(mem_freep) char *when = NULL;
+
+    if (!w->held || !w->held->installed || valid_at(w->held, w->question->now))
+        return say(DECIDE_SKIP, mem_strdup(why));
+    when = when_format(w->held->not_after);
+    return say(
+        DECIDE_SKIP, mem_printf("its certificate has expired on %s, and a new one cannot be had: %s", when, why));
 }
 
 static struct verdict weigh(const struct weighing *w)
@@ -311,26 +450,22 @@ static struct verdict weigh(const struct weighing *w)
         return say(DECIDE_SKIP, mem_printf("template '%s' supersedes it", next->name));
     why = refused(w);
     if (why)
-        return say(DECIDE_SKIP, mem_strdup(why));
+        return refuse(w, why);
     if (w->renewal)
         return weigh_valid(w);
-    if (valid_at(w->held, w->question->now))
-        return limited(w, DECIDE_ENROLL,
-            mem_printf(
-                "section [certificate \"%s\"] names another template now", w->wish ? w->wish->name : w->held->name));
-    if (w->held && w->held->installed) /* row g: an expired certificate cannot sign a renewal */
-        return limited(w, DECIDE_ENROLL, mem_strdup("its certificate has expired"));
-    return limited(w, DECIDE_ENROLL, /* row b */
-        w->wish ? mem_printf("section [certificate \"%s\"] asks for it", w->wish->name)
-                : mem_strdup("the policy grants it for autoenrollment"));
+    return limited(w, DECIDE_ENROLL, why_enroll(w)); /* rows b, f, g */
 }
 
 static struct decision *add(struct decision_list *list, const struct weighing *w, struct verdict verdict)
 {
     struct decision *d = MEM_APPEND(list->items, list->n);
 
-    *d = (struct decision){
-        .action = verdict.action, .template = w->template, .held = w->held, .wish = w->wish, .reason = verdict.reason};
+    *d = (struct decision){.action = verdict.action,
+        .template = w->template,
+        .held = w->held,
+        .wish = w->wish,
+        .reason = verdict.reason,
+        .renew_at = verdict.renew_at};
     return d;
 }
 
@@ -348,7 +483,8 @@ static void decide_wish(const struct decide_question *q, const struct decide_wis
                 say(DECIDE_SKIP, mem_printf("the policy has no template '%s' for this account", wish->template_name)));
         return;
     }
-    w.renewal = valid_at(w.held, q->now) && is_of(w.held, w.template);
+    w.renewal = valid_at(w.held, q->now) && is_of(w.held, w.template) &&
+                !(w.held->again && w.held->names_differ); /* an old key renews the old names only */
     add(list, &w, weigh(&w));
 }
 

@@ -23,6 +23,7 @@ struct held_cert {
     bool under_way;                /* an attempt was interrupted and goes on */
     bool pending;                  /* the CA has a request under submission */
     bool again;                    /* a person asked to renew it now */
+    bool by_person;                /* a person asked for it: no permission for autoenrollment is needed */
     unsigned requests_today;       /* that went out for this template */
 };
 

@@ -1,7 +1,10 @@
 #include "policy/policy.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "protocol/base/when.h"
 
 static const struct {
     uint32_t auth;
@@ -58,6 +61,71 @@ int policy_check(const struct policy *policy, struct err **errp)
                 return err_set(errp, ERR_INVALID, "template %zu refers to a CA that is not there", i + 1);
     }
     return 0;
+}
+
+/* The server's clock may be corrected, and those of several servers differ; not by that much. */
+#define CLOCK_SLACK WHEN_DAY
+
+static bool is_earlier(const struct template *a, const struct template *b)
+{
+    return a->major < b->major || (a->major == b->major && a->minor < b->minor);
+}
+
+static bool clock_went_back(const struct policy *now, const struct policy *before, char **why)
+{
+    CLEANUP(mem_freep) char *said = NULL;
+    CLEANUP(mem_freep) char *says = NULL;
+
+    if (now->fetched_at >= before->fetched_at || before->fetched_at - CLOCK_SLACK <= now->fetched_at)
+        return false;
+    said = when_format(before->fetched_at);
+    says = when_format(now->fetched_at);
+    *why = mem_printf("the server's clock says %s, and its last answer was of %s", says, said);
+    return true;
+}
+
+bool policy_is_older(const struct policy *now, const struct policy *before, char **why)
+{
+    for (size_t i = 0; i < now->n_templates; i++) {
+        const struct template *new = &now->templates[i];
+        const struct template *old = policy_find_template(before, new->oid);
+
+        if (!old || !is_earlier(new, old))
+            continue;
+        *why = mem_printf("template '%s' has version %" PRIu32 ".%" PRIu32 ", and had %" PRIu32 ".%" PRIu32 " before",
+            new->name, new->major, new->minor, old->major, old->minor);
+        return true;
+    }
+    return clock_went_back(now, before, why);
+}
+
+char *policy_common_name(const char *subject)
+{
+    char *out = mem_strdup(subject);
+    char *to = out;
+    const char *at = subject;
+
+    while (strncmp(at, "CN=", 3) != 0) {
+        while (*at && *at != ',' && *at != '+')
+            at += *at == '\\' && at[1] ? 2 : 1;
+        if (!*at)
+            return out;
+        at++;
+    }
+    for (at += 3; *at && *at != ',' && *at != '+'; at++) {
+        if (*at == '\\' && at[1] && strchr(" \"#+,;<=>\\", at[1]))
+            at++;
+        *to++ = *at;
+    }
+    *to = '\0';
+    return out;
+}
+
+bool policy_ca_issued(const struct policy_ca *ca, const char *issuer)
+{
+    CLEANUP(mem_freep) char *name = issuer ? policy_common_name(issuer) : NULL;
+
+    return name && ca->name && strcmp(name, ca->name) == 0;
 }
 
 static void extension_clear(struct policy_extension *extension)

@@ -104,7 +104,9 @@ int policy_check(const struct policy *policy, struct err **errp);
  * @why  owned, one sentence for a person; only set when true
  */
 bool policy_is_older(const struct policy *now, const struct policy *before, char **why);
-/* True when @issuer, a name as RFC 4514 text, is that of @ca. */
+/* The common name in RFC 4514 text, its escapes undone; the whole text where it has none. Returns owned. */
+char *policy_common_name(const char *subject);
+/* True when @issuer, a name as RFC 4514 text, has the common name of @ca; NULL has none. */
 bool policy_ca_issued(const struct policy_ca *ca, const char *issuer);
 void template_clear(struct template *template);
 void template_copy(struct template *to, const struct template *from); /* deep; @to is overwritten */

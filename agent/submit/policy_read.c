@@ -163,29 +163,6 @@ static int take_template(const struct xcep_response *response, const struct xcep
     return 0;
 }
 
-/* The common name in RFC 4514 text, its escapes undone; the whole text where it has none. Returns owned. */
-static char *common_name(const char *subject)
-{
-    char *out = mem_strdup(subject);
-    char *to = out;
-    const char *at = subject;
-
-    while (strncmp(at, "CN=", 3) != 0) {
-        while (*at && *at != ',' && *at != '+')
-            at += *at == '\\' && at[1] ? 2 : 1;
-        if (!*at)
-            return out;
-        at++;
-    }
-    for (at += 3; *at && *at != ',' && *at != '+'; at++) {
-        if (*at == '\\' && at[1] && strchr(" \"#+,;<=>\\", at[1]))
-            at++;
-        *to++ = *at;
-    }
-    *to = '\0';
-    return out;
-}
-
 static int take_ca(const struct xcep_ca *from, struct policy_ca *to, struct strlist *skipped, struct err **errp)
 {
     CLEANUP(cert_freep) struct cert *cert = NULL;
@@ -194,7 +171,7 @@ static int take_ca(const struct xcep_ca *from, struct policy_ca *to, struct strl
         return err_wrap(errp, "its certificate");
     if (!cert->is_ca)
         return err_set(errp, ERR_INVALID, "its certificate (%s) is not that of a CA", cert->subject);
-    to->name = common_name(cert->subject);
+    to->name = policy_common_name(cert->subject);
     if (strlen(to->name) > POLICY_MAX_TEXT)
         return err_set(errp, ERR_INVALID, "its name is longer than %d bytes", POLICY_MAX_TEXT);
     to->enroll_permission = from->enroll_permission;

@@ -70,7 +70,7 @@ static struct held_cert aged(int64_t days)
     })
 #define PLAIN   plain()
 #define FRESH   aged(10)
-#define DUE     aged(340)
+#define DUE     aged(363)
 #define EXPIRED aged(366)
 #define NOTHING ((struct held_cert){.name = "corp", .template_oid = oid})
 
@@ -83,6 +83,16 @@ static struct template key_based(void)
     t.enrollment_flags = XCEP_ENROLL_PREVIOUS_APPROVAL_VALIDATE_REENROLLMENT |
                          XCEP_ENROLL_ALLOW_PREVIOUS_APPROVAL_KEYBASEDRENEWAL_VALIDATE_REENROLLMENT;
     return t;
+}
+
+/* A certificate that lived for minutes, and what of its fifth is left. */
+static struct held_cert short_lived(void)
+{
+    struct held_cert h = aged(0);
+
+    h.not_before = NOW - 595;
+    h.not_after = NOW + 5;
+    return h;
 }
 
 /* What is decided of one template; the rest of the lists is checked by tests of its own. */
@@ -199,16 +209,17 @@ TEST(decide_renews_by_the_rules_of_a_renewal)
     const uint32_t waived = XCEP_ENROLL_PREVIOUS_APPROVAL_VALIDATE_REENROLLMENT;
     const uint32_t stays = XCEP_KEY_REQUIRE_PRIVATE_KEY_ARCHIVAL | XCEP_KEY_REQUIRE_SAME_KEY_RENEWAL;
     const struct row rows[] = {
-        ROW("6.5 c: outside the window", PLAIN, DECIDE_LEAVE, "to be renewed from 2030-11-10", .held = FRESH),
-        ROW("6.5 d: inside the window", PLAIN, DECIDE_RENEW, "expires in 25 days", .held = DUE),
+        ROW("6.5 c: outside the window", PLAIN, DECIDE_LEAVE, "(the window opens 2030-11-10", .held = FRESH),
+        ROW("6.5 d: inside the window", PLAIN, DECIDE_RENEW, "expires in 2 days", .held = DUE),
         ROW("6.5 d: not SKIP_AUTO_RENEWAL", WITH(t.enrollment_flags = XCEP_ENROLL_SKIP_AUTO_RENEWAL), DECIDE_SKIP,
             "forbids automatic renewal", .held = DUE),
-        ROW("6.5 e: major version", WITH(t.major = 101), DECIDE_RENEW, "from 100 to 101", .held = FRESH),
+        ROW("6.5 e: major version", WITH(t.major = 101), DECIDE_RENEW, "from 100 to 101",
+            .held = HELD(FRESH, h.renew_at = NOW)),
         ROW("6.5 e: minor version", WITH(t.minor = 9), DECIDE_LEAVE, "valid for", .held = FRESH),
         ROW("6.5 e: an older policy", WITH(t.major = 99), DECIDE_LEAVE, "valid for", .held = FRESH),
         ROW("6.5 e: schema 1 has none", WITH(t.major = 101), DECIDE_LEAVE, "valid for",
             .held = HELD(FRESH, h.template_major.set = false)),
-        ROW("6.5 g: expired", PLAIN, DECIDE_ENROLL, "has expired", .held = EXPIRED),
+        ROW("6.5 g: expired", PLAIN, DECIDE_ENROLL, "has expired on 2029-12-31", .held = EXPIRED),
         ROW("6.5 g: expired, names wanted", key_based(), DECIDE_SKIP, "write a [certificate] section", .held = EXPIRED),
         ROW("6.4: key-based renewal needs no right", __extension__({
             struct template t = key_based();
@@ -253,11 +264,34 @@ TEST(decide_sends_at_most_three_requests_a_day) /* design 8.12 */
         ROW("no fourth", PLAIN, DECIDE_SKIP, "3 requests for it went out today",
             .held = HELD(NOTHING, h.requests_today = 3)),
         ROW("no fourth renewal", PLAIN, DECIDE_SKIP, "tried again tomorrow", .held = HELD(DUE, h.requests_today = 3)),
+        ROW("three for each life of a short one", PLAIN, DECIDE_RENEW, "",
+            .held = HELD(short_lived(), h.requests_today = 431)),
+        ROW("and no more", PLAIN, DECIDE_SKIP, "432 requests", .held = HELD(short_lived(), h.requests_today = 432)),
         ROW("unless a person asks", PLAIN, DECIDE_RENEW, "a person asked",
             .held = HELD(DUE, (h.requests_today = 3, h.again = true))),
     };
 
-    assert_int_equal(SCHEDULE_REQUESTS_PER_DAY, 3);
+    check_rows(rows, ARRAY_SIZE(rows));
+}
+
+/* [design 5]: never other names by itself. */
+TEST(decide_keeps_the_names_of_a_certificate_that_is_configured_otherwise_by_now)
+{
+    const struct decide_wish web = {.name = "web", .template_name = machine, .has_names = true};
+    const struct row rows[] = {
+        ROW("it is kept", key_based(), DECIDE_SKIP, "'autoenroll renew web' asks for a new one",
+            .held = HELD(FRESH, (h.certificate = h.name = "web", h.names_differ = true)), .wish = web),
+        ROW("its time comes", key_based(), DECIDE_RENEW, "renewed with the names that it has",
+            .held = HELD(DUE, (h.certificate = h.name = "web", h.names_differ = true)), .wish = web),
+        ROW("a person asks: no old key gives new names", WITH(t.enroll = false), DECIDE_SKIP, "no Enroll permission",
+            .held = HELD(FRESH, (h.certificate = h.name = "web", h.names_differ = h.again = true)), .wish = web),
+        ROW("a person asks", WITH(t.subject_name_flags = XCEP_NAME_ENROLLEE_SUPPLIES_SUBJECT), DECIDE_ENROLL,
+            "with the names that are configured now",
+            .held = HELD(FRESH, (h.certificate = h.name = "web", h.names_differ = h.again = true)), .wish = web),
+        ROW("it has expired", PLAIN, DECIDE_ENROLL, "has expired",
+            .held = HELD(EXPIRED, (h.certificate = h.name = "web", h.names_differ = true)), .wish = web),
+    };
+
     check_rows(rows, ARRAY_SIZE(rows));
 }
 
@@ -272,13 +306,144 @@ TEST(decide_gives_a_section_what_the_template_does_not_autoenroll)
         ROW("design 8.4: a file", WITH(t.private_key_flags = XCEP_KEY_EXPORTABLE_KEY), DECIDE_ENROLL, "", .wish = file),
         ROW("design 8.4: only where keys may leave", PLAIN, DECIDE_SKIP, "does not allow keys to be exported",
             .wish = file),
-        ROW("6.5 c: its own certificate", PLAIN, DECIDE_LEAVE, "to be renewed from",
+        ROW("6.5 c: its own certificate", PLAIN, DECIDE_LEAVE, "its renewal is planned for",
             .held = HELD(FRESH, h.certificate = "web"), .wish = web),
         ROW("6.5 f: a renewal names the same template", PLAIN, DECIDE_ENROLL, "names another template now",
             .held = HELD(FRESH, (h.certificate = "web", h.template_oid = oid_old)), .wish = web),
     };
 
     check_rows(rows, ARRAY_SIZE(rows));
+}
+
+/* --- when --- */
+
+/* What is decided at @now of the one certificate @held, of a policy with @template. */
+static struct decision decide_at(
+    struct template template, struct held_cert held, struct decide_question question, struct decision_list *list)
+{
+    static struct template one;
+    static struct held_cert certificate;
+    static struct policy policy = {.templates = &one, .n_templates = 1, .cas = cas, .n_cas = ARRAY_SIZE(cas)};
+    static struct inventory inventory = {&certificate, 1};
+
+    one = template;
+    certificate = held;
+    question.policy = &policy;
+    question.inventory = &inventory;
+    question.autoenroll = true;
+    decision_list_clear(list);
+    *list = decide(&question);
+    assert_int_equal(list->n, 1);
+    return list->items[0];
+}
+
+TEST(decide_renews_from_the_planned_moment_on)
+{
+    CLEANUP(decision_list_clear) struct decision_list list = {0};
+    struct held_cert held = HELD(FRESH, h.seed = 77);
+    struct decision d = decide_at(PLAIN, held, (struct decide_question){.now = NOW}, &list);
+    int64_t moment = d.renew_at;
+
+    assert_int_equal(d.action, DECIDE_LEAVE);
+    assert_in_range(moment, (uint64_t)(held.not_after - 42 * WHEN_DAY), (uint64_t)(held.not_after - 1));
+    d = decide_at(PLAIN, held, (struct decide_question){.now = moment - 1}, &list);
+    assert_int_equal(d.action, DECIDE_LEAVE);
+    assert_contains(d.reason, "the window opened");
+    d = decide_at(PLAIN, held, (struct decide_question){.now = moment}, &list);
+    assert_int_equal(d.action, DECIDE_RENEW);
+    assert_int_equal(d.renew_at, moment);
+}
+
+TEST(decide_lets_a_fleet_follow_a_raised_version_over_a_day) /* 6.5 e, design 9 */
+{
+    CLEANUP(decision_list_clear) struct decision_list list = {0};
+    struct held_cert held = HELD(FRESH, h.seed = 4711);
+    int64_t regular = decide_at(PLAIN, held, (struct decide_question){.now = NOW}, &list).renew_at;
+    struct decision d;
+    int64_t planned;
+
+    held.renew_at = regular; /* what was planned before the version was raised */
+    d = decide_at(WITH(t.major = 101), held, (struct decide_question){.now = NOW}, &list);
+    assert_int_equal(d.action, DECIDE_LEAVE);
+    assert_contains(d.reason, "from 100 to 101; its renewal is planned for");
+    planned = d.renew_at;
+    assert_in_range(planned, NOW + 1, NOW + WHEN_DAY);
+    held.renew_at = planned; /* seen again later: it stays planned */
+    d = decide_at(WITH(t.major = 101), held, (struct decide_question){.now = planned - 1}, &list);
+    assert_int_equal(d.action, DECIDE_LEAVE);
+    assert_int_equal(d.renew_at, planned);
+    d = decide_at(WITH(t.major = 101), held, (struct decide_question){.now = planned + WHEN_DAY}, &list);
+    assert_int_equal(d.action, DECIDE_RENEW);
+    assert_contains(d.reason, "from 100 to 101");
+}
+
+TEST(decide_follows_a_ca_that_was_replaced_over_a_week) /* 6.5 i, design 9 */
+{
+    static char ca_name[] = "New CA, really";
+    CLEANUP(decision_list_clear) struct decision_list list = {0};
+    struct held_cert held = HELD(FRESH, (h.seed = 4711, h.issuer = "CN=Old CA,DC=example"));
+    struct decision d = decide_at(PLAIN, held, (struct decide_question){.now = NOW}, &list);
+    int64_t planned;
+
+    assert_contains(d.reason, "the window opens"); /* a CA without a name: nobody can tell */
+    cas[0].name = ca_name;
+    d = decide_at(PLAIN, held, (struct decide_question){.now = NOW}, &list);
+    planned = held.renew_at = d.renew_at;
+    assert_int_equal(d.action, DECIDE_LEAVE);
+    assert_contains(d.reason, "does not name the CA any more that issued it");
+    assert_in_range(planned, NOW + 1, NOW + 7 * WHEN_DAY);
+    d = decide_at(PLAIN, held, (struct decide_question){.now = planned}, &list);
+    assert_int_equal(d.action, DECIDE_RENEW);
+
+    held.issuer = "CN=New CA\\, really,DC=example";
+    d = decide_at(PLAIN, held, (struct decide_question){.now = planned}, &list);
+    assert_int_equal(d.action, DECIDE_LEAVE);
+    assert_contains(d.reason, "the window opens");
+
+    held = HELD(aged(1), h.issuer = "CN=Old CA,DC=example"); /* another one would be no better */
+    d = decide_at(PLAIN, held, (struct decide_question){.now = NOW}, &list);
+    assert_contains(d.reason, "the window opens");
+    cas[0].name = NULL;
+}
+
+TEST(decide_waits_for_the_maintenance_hours_unless_it_would_be_too_late)
+{
+    CLEANUP(decision_list_clear) struct decision_list list = {0};
+    struct decide_question q = {0};
+    struct held_cert held = HELD(FRESH, h.seed = 1);
+    struct decision d;
+    int64_t missed;
+
+    setenv("TZ", "UTC", 1);
+    assert_int_equal(schedule_hours_parse("Sat 01:00-05:00", &q.hours, NULL), 0);
+    q.now = NOW;
+    missed = decide_at(PLAIN, held, q, &list).renew_at; /* a machine that was off in those hours */
+    q.now = missed + WHEN_DAY;
+    d = decide_at(PLAIN, held, q, &list);
+    assert_int_equal(d.action, DECIDE_LEAVE);
+    assert_contains(d.reason, "waits for the maintenance hours, until");
+    assert_in_range(d.renew_at, missed + 6 * WHEN_DAY, missed + 8 * WHEN_DAY);
+    q.now = d.renew_at;
+    assert_int_equal(decide_at(PLAIN, held, q, &list).action, DECIDE_RENEW);
+    q.now = held.not_after - 2 * WHEN_DAY; /* a Monday */
+    assert_int_equal(decide_at(PLAIN, held, q, &list).action, DECIDE_RENEW);
+}
+
+TEST(decide_says_which_account_asks_for_a_new_one)
+{
+    CLEANUP(decision_list_clear) struct decision_list list = {0};
+    struct decide_question q = {.now = NOW, .account = "CORP\\enroll of policy server 'corp'"};
+    struct decision d = decide_at(PLAIN, EXPIRED, q, &list);
+
+    assert_int_equal(d.action, DECIDE_ENROLL);
+    assert_contains(d.reason, "is asked for as CORP\\enroll of policy server 'corp'");
+    q.account = NULL;
+    d = decide_at(PLAIN, EXPIRED, q, &list);
+    assert_contains(d.reason, "with auth = username and the same policy-id can ask for a new one");
+    d = decide_at(WITH((t.cas = renewal_ca, t.n_cas = 1)), EXPIRED, q, &list);
+    assert_int_equal(d.action, DECIDE_SKIP);
+    assert_contains(d.reason, "has expired on 2029-12-31");
+    assert_contains(d.reason, "and a new one cannot be had: no CA");
 }
 
 /* --- lists --- */

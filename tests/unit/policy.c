@@ -131,3 +131,88 @@ TEST(policy_names_the_four_kinds_of_authentication) /* [MS-XCEP 3.1.4.1.3.5] */
     assert_false(policy_auth_parse("unknown", &(uint32_t){0}));
     assert_false(policy_auth_parse("Kerberos", &(uint32_t){0}));
 }
+
+/* --- an earlier state of it, design 8.14 --- */
+
+static struct policy answer_of(int64_t fetched_at, uint32_t major, uint32_t minor, struct template *template)
+{
+    static char name[] = "Machine", oid[] = "1.2.3";
+
+    *template = (struct template){.name = name, .oid = oid, .major = major, .minor = minor};
+    return (struct policy){.fetched_at = fetched_at, .templates = template, .n_templates = 1};
+}
+
+TEST(policy_tells_an_answer_of_an_earlier_state)
+{
+    static const struct {
+        int64_t later; /* than the one before, which is version 100.5 */
+        uint32_t major, minor;
+        const char *why; /* NULL: it counts */
+    } rows[] = {
+        {0, 100, 5, NULL},
+        {3600, 100, 6, NULL},
+        {3600, 101, 0, NULL},
+        {-3600, 101, 0, NULL}, /* the clocks of two servers differ a little */
+        {3600, 100, 4, "template 'Machine' has version 100.4, and had 100.5 before"},
+        {3600, 99, 9, "template 'Machine' has version 99.9, and had 100.5 before"},
+        {-90000, 101, 0, "the server's clock says 2029-12-30 23:00:00 UTC, and its last answer was of 2030-01-01"},
+        {INT64_MIN, 100, 5, "the server's clock says"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct template old, new;
+        struct policy before = answer_of(1893456000, 100, 5, &old);
+        struct policy now = answer_of(
+            rows[i].later == INT64_MIN ? INT64_MIN : 1893456000 + rows[i].later, rows[i].major, rows[i].minor, &new);
+        CLEANUP(mem_freep) char *why = NULL;
+
+        assert_int_equal(policy_is_older(&now, &before, &why), rows[i].why != NULL);
+        if (rows[i].why)
+            assert_contains(why, rows[i].why);
+        else
+            assert_null(why);
+    }
+}
+
+TEST(policy_takes_an_answer_with_other_templates_as_new)
+{
+    struct template old, new;
+    struct policy before = answer_of(1893456000, 100, 5, &old), now = answer_of(1893456000, 1, 0, &new);
+    CLEANUP(mem_freep) char *why = NULL;
+    static char oid[] = "1.2.4";
+
+    new.oid = oid; /* of the same name: another template */
+    assert_false(policy_is_older(&now, &before, &why));
+    now.n_templates = 0; /* nothing is offered any more */
+    assert_false(policy_is_older(&now, &before, &why));
+    before.n_templates = 0;
+    now.n_templates = 1;
+    assert_false(policy_is_older(&now, &before, &why));
+}
+
+TEST(policy_knows_the_issuer_of_a_certificate)
+{
+    static const struct {
+        const char *ca, *issuer;
+        bool same;
+    } rows[] = {
+        {"Corp CA", "CN=Corp CA", true},
+        {"Corp CA", "CN=Corp CA,DC=example", true},
+        {"Corp CA", "OU=PKI,CN=Corp CA,DC=example", true},
+        {"Corp CA", "CN=Corp CA 2,DC=example", false},
+        {"Corp CA", "OU=CN\\=Corp CA,DC=example", false},
+        {"Corp CA", "OU=x\\,CN=Corp CA,CN=Other", false},
+        {"Corp, CA & S\xc3\xb6hne", "CN=Corp\\, CA & S\xc3\xb6hne,DC=example", true},
+        {"O=Nameless", "O=Nameless", true}, /* without a common name all of it is compared */
+        {NULL, "CN=Corp CA", false},
+        {"Corp CA", NULL, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        CLEANUP(mem_freep) char *name = mem_strdup_opt(rows[i].ca);
+        struct policy_ca ca = {.name = name};
+
+        if (policy_ca_issued(&ca, rows[i].issuer) != rows[i].same)
+            fail_msg("%s by %s", rows[i].issuer, rows[i].ca);
+    }
+}
