@@ -1,0 +1,44 @@
+#!/bin/bash
+# The manual pages: without a warning, and they say what the programs take, no more and no less.
+set -uo pipefail
+. "$AE_SOURCE/tests/shape/stage.sh"
+pages=$AE_SOURCE/packaging/man
+
+for page in "$at"/share/man/man?/*; do
+    env LC_ALL=C.UTF-8 MANROFFSEQ= MANWIDTH=100 man --warnings -l "$page" >"$work/read" 2>"$work/warnings" ||
+        complain "$page cannot be shown"
+    [ ! -s "$work/warnings" ] || complain "$page: $(cat "$work/warnings")"
+done
+
+# same PAGE: what the program has, on standard input, is what stands in $work/page.
+same() {
+    local difference
+    difference=$(diff <(sort) <(sort "$work/page")) ||
+        complain "$1, the program '<', the page '>':"$'\n'"$difference"
+}
+
+# terms FILE: "SECTION TERM|TEXT" for each indented paragraph and the line before it; SECTION is what is in brackets.
+terms() {
+    awk '
+        function flush() { if (term != "") print section " " term "|" text; term = text = "" }
+        /^# /    { flush(); section = match($0, /\[[a-z-]+\]/) ? substr($0, RSTART + 1, RLENGTH - 2) : "" }
+        /^\t/    { sub(/^\t/, ""); text = text (text == "" ? "" : " ") $0; next }
+        /^[*]/   { flush(); term = $1; gsub(/[*]/, "", term); next }
+        { flush() }
+        END { flush() }' "$1"
+}
+
+# --- autoenroll.conf(5): sections, keys, defaults ---
+
+terms "$pages/autoenroll.conf.5.scd" | grep '^[a-z]' >"$work/terms"
+cut -d'|' -f1 "$work/terms" >"$work/page"
+sed -nE 's/^    (AGENT|SERVER|CERTIFICATE|\{)\(?"([a-z0-9-]+)", .*, ("[^"]*"|NULL)[)}],$/\1 \2|\3/p' \
+    "$AE_SOURCE/agent/config/settings.c" |
+    sed 's/^AGENT/agent/; s/^SERVER/policy-server/; s/^CERTIFICATE/certificate/; s/^{/watch/; s/"//g' >"$work/keys"
+cut -d'|' -f1 "$work/keys" | same "autoenroll.conf(5)"
+[ "$(wc -l <"$work/keys")" -gt 30 ] || complain "the keys in settings.c are not found any more"
+while IFS='|' read -r key fallback; do
+    [ "$fallback" = NULL ] || grep -qF "Default: $fallback." <(grep "^$key|" "$work/terms") ||
+        complain "autoenroll.conf(5): $key has the default $fallback"
+done <"$work/keys"
+exit $wrong
