@@ -47,6 +47,7 @@ static const struct key_row agent_keys[] = {
     AGENT("pulse", SPAN, pulse, "8h"),
     AGENT("grace", SPAN, grace, "7d"),
     AGENT("job-limit", SPAN, job_limit, "2m"),
+    AGENT("workers", NUMBER, workers, "4"),
     AGENT("hook-limit", SPAN, hook_limit, "60s"),
     AGENT("notify", LIST, notify, "30d 14d 7d 3d 1d"),
     AGENT("maintenance", TEXT, maintenance, NULL),

@@ -21,6 +21,7 @@ struct settings_agent {
     int64_t pulse;        /* seconds, as are all spans */
     int64_t grace;        /* an old pair stays this long after its successor works */
     int64_t job_limit;    /* a worker that takes longer is ended */
+    uint32_t workers;     /* side by side; 1 to 64 */
     int64_t hook_limit;   /* so is what autoenroll-deploy runs */
     struct strlist notify;
     char *maintenance;

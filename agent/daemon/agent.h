@@ -5,6 +5,8 @@
 
 #include "agent/config/settings.h"
 #include "agent/daemon/child.h"
+#include "agent/daemon/instance.h"
+#include "agent/daemon/log.h"
 #include "agent/daemon/record.h"
 #include "agent/daemon/server.h"
 #include "agent/daemon/task.h"
@@ -23,26 +25,18 @@ struct agent_options {
     const char *bus;   /* "system", "session" or "none" */
     bool same_key;
     bool json;
-    bool oneshot; /* one walk, then the end: everything is tried now, nothing waits */
-};
-
-/* What we are, in private/instance.json. */
-struct instance {
-    uint32_t version;
-    struct bytes tag;         /* 4 random bytes: which keys in a token are ours */
-    int64_t last_seen;        /* the latest time that we saw: a clock before it is wrong */
-    bool clean;               /* the last walk came to its end */
-    char *machine_id, *board; /* of the machine that this state belongs to; NULL where it has none */
-    uint64_t seed;            /* random, for the spread over a fleet: never the same on two machines */
+    const char *machine_id; /* file that says which machine this is; NULL: /etc/machine-id */
+    bool adopt, reset;      /* what to do about a state that is another machine's */
+    bool oneshot;           /* one walk, then the end: everything is tried now, nothing waits */
 };
 
 /* Where things are; all owned. */
 struct agent_paths {
-    char *private, *enrollments, *policies, *servers; /* ours alone */
-    char *token, *keys;                               /* the worker's */
-    char *public, *certs, *metrics;                   /* for everybody */
-    char *changed;                                    /* a file, replaced whenever a published pair changed */
-    char *deploy;                                     /* results of autoenroll-deploy */
+    char *private, *enrollments, *policies, *servers, *instance; /* ours alone */
+    char *token, *keys;                                          /* the worker's */
+    char *public, *certs, *metrics;                              /* for everybody */
+    char *changed; /* a file, replaced whenever a published pair changed */
+    char *deploy;  /* results of autoenroll-deploy */
 };
 
 /* What has happened, to those who tell others: bus, monitor, metrics, log. */
@@ -79,6 +73,10 @@ struct group_list;
 struct engine;
 struct monitor;
 
+struct agent_hearer {
+    agent_listener *call;
+    void *self;
+};
 struct agent {
     const struct agent_options *options;
     struct settings settings;
@@ -86,6 +84,7 @@ struct agent {
     struct account daemon_account, worker_account; /* uid 0 and no name where they are not used */
     struct children *children;
     struct instance instance;
+    struct machine_identity machine; /* that we run on */
     struct record_list records;
     struct server_list servers;
     struct task_list tasks;
@@ -97,15 +96,15 @@ struct agent {
     bool clock_is_back;   /* the clock is before the last time we saw, or before the build: nothing is retired */
     bool clock_is_unsure; /* the kernel says that nobody has set it */
     bool sweep;           /* there may be keys without a record */
+    bool retiring;        /* old pairs and orphans are being removed: no key may be made */
+    bool resetting;       /* everything is being forgotten */
+    int64_t retire_next;  /* after a failure of that: not before */
     bool cloned;          /* this state was made on another machine: nothing is signed, no network */
 
     struct event_base *base;
-    struct engine *engine;   /* owned */
-    struct monitor *monitor; /* owned; NULL in oneshot */
-    struct {
-        agent_listener *call;
-        void *self;
-    } * listeners; /* owned array */
+    struct engine *engine;          /* owned */
+    struct monitor *monitor;        /* owned; NULL in oneshot */
+    struct agent_hearer *listeners; /* owned array */
     size_t n_listeners;
 };
 
@@ -118,6 +117,14 @@ int agent_open(struct agent *agent, const struct agent_options *options, struct 
 void agent_close(struct agent *agent);
 /* Reads the configuration anew; on failure the one before stays in force. 0, or -1 with ERR_CONFIG. */
 int agent_reload(struct agent *agent, struct err **errp);
+
+/* This machine and this clock are right: the state is bound to them from now on. 0, or -1 with ERR_STORE. */
+int agent_adopt(struct agent *agent, struct err **errp);
+/*
+ * Forgets everything, keys included, as if the agent had just been installed: for a copy of another machine. It goes
+ * on in the loop; what comes of it is logged, and told as AGENT_CHANGED. 0, or -1 when it cannot begin.
+ */
+int agent_reset(struct agent *agent, struct err **errp);
 
 void agent_listen(struct agent *agent, agent_listener *call, void *self);
 void agent_tell(struct agent *agent, const struct agent_news *news);
@@ -138,8 +145,3 @@ int agent_save_record(struct agent *agent, struct record *record, struct err **e
 enum record_state agent_state_of(const struct agent *agent, const struct record *record);
 /* "ok", "degraded" (something failed and waits), "clock" (it is implausible), "cloned". Borrowed. */
 const char *agent_state(const struct agent *agent);
-
-/* Says something in the log: a line on standard error with a priority for the journal, "<6>corp: ...". */
-enum agent_priority { AGENT_LOG_ERROR = 3, AGENT_LOG_WARNING = 4, AGENT_LOG_NOTICE = 5, AGENT_LOG_INFO = 6 };
-void agent_log(enum agent_priority priority, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void agent_log_err(enum agent_priority priority, const struct err *err);

@@ -1,13 +1,14 @@
 #include "agent/daemon/group.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/config/file.h"
+#include "agent/daemon/engine.h"
 #include "agent/daemon/run.h"
 #include "agent/job/job_fields.h"
 #include "policy/merge.h"
+#include "policy/schedule.h"
 #include "protocol/base/printable.h"
 #include "protocol/base/when.h"
 
@@ -64,6 +65,14 @@ bool group_has_server(const struct group *group, const char *name)
         if (strcmp(group->servers[i]->name, name) == 0)
             return true;
     return false;
+}
+
+struct group *group_of_server(const struct group_list *list, const char *name)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (group_has_server(&list->items[i], name))
+            return &list->items[i];
+    return NULL;
 }
 
 const struct settings_server *group_account(const struct group *group)
@@ -176,7 +185,45 @@ static int64_t next_update(const struct policy *policy, int64_t now)
 {
     uint32_t hours = policy->next_update_hours.set ? policy->next_update_hours.value : DEFAULT_HOURS;
 
-    return now + (int64_t)(hours < MOST_HOURS ? hours : MOST_HOURS) * WHEN_HOUR;
+    return schedule_refresh(now, (int64_t)(hours < MOST_HOURS ? hours : MOST_HOURS) * WHEN_HOUR, engine_chance());
+}
+
+/* --- what they say together --- */
+
+static void note_failure(struct group *group, const struct server_state *server)
+{
+    CLEANUP(mem_freep)
+    char *note =
+        mem_printf("%s%s%s", server->error, server->hint ? "\n  hint: " : "", server->hint ? server->hint : "");
+
+    strlist_add(&group->notes, note);
+    if (!group->failure)
+        group->failure = err_new((enum err_kind)server->error_kind, server->error, server->hint, 0);
+}
+
+static void merge_server(struct agent *agent, struct group *group, const struct settings_server *server)
+{
+    CLEANUP(cached_clear) struct cached_policy cached = {0};
+    const struct server_state *state = server_find(&agent->servers, server->name);
+
+    if (state && state->error)
+        note_failure(group, state);
+    if (!load_cached(agent, server, &cached) || agent->now > cached.next_update + USABLE_AFTER)
+        return;
+    policy_merge(&group->policy, &cached.policy);
+    group->has_policy = true;
+}
+
+void group_merge(struct agent *agent, struct group *group)
+{
+    policy_clear(&group->policy);
+    strlist_clear(&group->notes);
+    err_free(TAKE(group->failure));
+    group->has_policy = false;
+    for (size_t i = 0; i < group->n_servers; i++)
+        merge_server(agent, group, group->servers[i]);
+    if (group->has_policy)
+        err_free(TAKE(group->failure));
 }
 
 /* --- asking --- */
@@ -197,90 +244,193 @@ static const struct job_pair *identity_for(const struct agent *agent, const stru
     return best ? &best->current.pair : NULL;
 }
 
+bool group_has_identity(const struct agent *agent, const struct group *group)
+{
+    return identity_for(agent, group) != NULL;
+}
+
+int64_t group_due(const struct agent *agent, const struct group *group, const struct server_state *server)
+{
+    const struct settings_server *section = settings_find_server(&agent->settings, server->name);
+    int64_t due = server->next_update;
+
+    if (section->auth == POLICY_AUTH_CERTIFICATE && !identity_for(agent, group))
+        return INT64_MAX; /* as soon as there is one */
+    if (server->impatient || server->fetched_at > agent->now)
+        return 0;
+    if (agent->options->oneshot)
+        return INT64_MAX;
+    if (section->auth == POLICY_AUTH_USERNAME && server_password(server, agent->now) == SERVER_PASSWORD_REFUSED)
+        return server->refused_at + SERVER_REFUSED_FOR;
+    return server->error && server->next_attempt > due ? server->next_attempt : due;
+}
+
+struct asking {
+    struct agent *agent;
+    char *server;                /* owned, since a reload may take the section away meanwhile */
+    char *question;              /* owned; what was asked, as the cache says it */
+    bool password;               /* it was shown */
+    struct cached_policy cached; /* what was said last, empty where nothing */
+};
+
+static void asking_free(struct asking *asking)
+{
+    free(asking->server);
+    free(asking->question);
+    cached_clear(&asking->cached);
+    free(asking);
+}
+DEFINE_FREEP(struct asking, asking_free)
+
 static void job_refresh_clearp(struct job_refresh *job)
 {
     job_refresh_clear(job);
 }
 
-/* @cached  what was said last, empty where nothing; updated. 0 or -1 */
-static int ask(struct agent *agent, const struct group *group, const struct settings_server *server,
-    struct cached_policy *cached, struct err **errp)
+/* What came takes the place of what was said before. 0 or -1 */
+static int take_answer(struct asking *a, struct server_state *state, struct job_refreshed *answer, struct err **errp)
 {
-    CLEANUP(job_refresh_clearp) struct job_refresh job = {0};
-    CLEANUP(run_outcome_clear) struct run_outcome outcome = {0};
-    const struct job_pair *identity = server->auth == POLICY_AUTH_CERTIFICATE ? identity_for(agent, group) : NULL;
-    struct job_refreshed *answer = &outcome.event.refreshed;
+    const struct settings_server *server = settings_find_server(&a->agent->settings, a->server);
+    struct cached_policy *cached = &a->cached;
+    CLEANUP(mem_freep) char *older = NULL;
+    int64_t now = a->agent->now;
 
-    if (server->auth == POLICY_AUTH_CERTIFICATE && !identity) {
-        err_set(errp, ERR_AUTH, "there is no certificate yet to authenticate with");
-        return err_hint(errp, "it is asked as soon as there is one; a section with auth = username and the same "
-                              "policy-id can get the first");
-    }
-    group_job_server(group, server, &job.server);
-    agent_place(agent, &job.place);
-    if (identity)
-        job_pair_copy(&job.identity, identity);
-    if (cached->asked)
-        job.last_update = (struct opt_time){.set = true, .value = cached->policy.fetched_at};
-    if (run_job(agent, JOB_REFRESH, &job, server->name, NULL, &outcome, errp) < 0)
-        return -1;
     if (answer->not_changed && !cached->asked)
         return err_set(errp, ERR_PROTOCOL, "the server says that nothing has changed, and was never asked before");
+    if (!answer->not_changed && cached->asked && now <= cached->next_update + USABLE_AFTER &&
+        policy_is_older(&answer->policy, &cached->policy, &older)) {
+        err_set(
+            errp, ERR_POLICY, "its answer is older than the policy that it gave before, and is not applied: %s", older);
+        return err_hint(errp, "if the policy was set back on purpose, wait a week or remove the cached one from "
+                              "private/policies; else see to the server's directory and clock");
+    }
     if (!answer->not_changed) {
         policy_clear(&cached->policy);
         cached->policy = answer->policy;
         answer->policy = (struct policy){0};
     }
     free(cached->asked);
-    cached->asked = question_of(server);
+    cached->asked = TAKE(a->question);
     cached->version = CACHE_VERSION;
-    cached->received = agent->now;
-    cached->next_update = next_update(&cached->policy, agent->now);
-    return save_cached(agent, server, cached, errp);
+    cached->received = now;
+    cached->next_update = next_update(&cached->policy, now);
+    if (save_cached(a->agent, server, cached, errp) < 0)
+        return -1;
+    state->fetched_at = now;
+    state->next_update = cached->next_update;
+    state->templates = (uint32_t)cached->policy.n_templates;
+    free(state->policy_id);
+    free(state->friendly_name);
+    state->policy_id = mem_strdup_opt(cached->policy.id);
+    state->friendly_name = mem_strdup_opt(cached->policy.friendly_name);
+    return 0;
 }
 
-/* A worker's words, which may be a server's: only the line break before the hint is ours. */
-static void note_failure(struct group *group, const struct err *why)
+static void took(struct asking *a, struct server_state *state, const struct run_outcome *outcome, const struct err *why)
 {
-    CLEANUP(mem_freep) char *text = printable_text(err_text(why));
-    CLEANUP(mem_freep) char *hint = printable_text(err_hint_text(why));
-    CLEANUP(mem_freep) char *note = mem_printf("%s%s%s", text, *hint ? "\n  hint: " : "", hint);
+    struct agent *agent = a->agent;
 
-    strlist_add(&group->notes, note);
+    state->last_attempt = agent->now;
+    if (!why) {
+        state->failures = 0;
+        state->next_attempt = 0;
+        state->proven |= a->password;
+        server_clear_failure(state);
+        return;
+    }
+    for (size_t i = 0; i < outcome->event.n_endpoints; i++)
+        if (a->password && outcome->event.endpoints[i].refused)
+            server_password_refused(state, agent->now);
+    state->failures++;
+    state->next_attempt = schedule_retry(&(struct schedule_failure){.retry = err_kind_retry(err_kind(why)),
+        .failures = state->failures,
+        .retry_after = engine_retry_after(&outcome->event),
+        .not_after = state->fetched_at ? state->next_update + USABLE_AFTER : 0,
+        .not_before = state->fetched_at,
+        .now = agent->now,
+        .chance = engine_chance()});
+    server_set_failure(state, why);
 }
 
-static void refresh_server(struct agent *agent, struct group *group, const struct settings_server *server)
+static void told(void *ctx, const char *text)
 {
-    CLEANUP(cached_clear) struct cached_policy cached = {0};
+    const struct asking *a = ctx;
+
+    engine_step_server(a->agent, a->server, text);
+}
+
+static void asked(void *ctx, struct run_outcome *outcome, struct err *failure)
+{
+    CLEANUP(asking_freep) struct asking *a = ctx;
     CLEANUP(err_freep) struct err *why = NULL;
-    bool known = load_cached(agent, server, &cached);
-    bool fresh = known && cached.received <= agent->now && agent->now < cached.next_update;
+    struct agent *agent = a->agent;
+    struct server_state *state = server_find(&agent->servers, a->server);
+    struct group *group = group_of_server(agent->groups, a->server);
 
-    if (!fresh && ask(agent, group, server, &cached, &why) < 0) {
-        err_wrap(&why, "asking policy server '%s'", server->name);
-        group->no_password |= err_kind(why) == ERR_AUTH && server->auth == POLICY_AUTH_USERNAME;
-        /* A certificate server that waits for the first certificate is as it should be. */
-        if (server->auth != POLICY_AUTH_CERTIFICATE || identity_for(agent, group)) {
-            note_failure(group, why);
-            if (!group->failure)
-                group->failure = TAKE(why);
-        }
-        if (!known || agent->now > cached.received + USABLE_AFTER)
-            return;
-    }
-    policy_merge(&group->policy, &cached.policy);
-    group->has_policy = true;
+    engine_run_ended(agent);
+    if (!state || !group) /* it was taken out of the configuration */
+        return;
+    state->busy = false;
+    if (a->password)
+        state->in_use = false;
+    if (failure)
+        why = err_new(err_kind(failure), err_text(failure), err_hint_text(failure), err_code(failure));
+    else
+        (void)take_answer(a, state, &outcome->event.refreshed, &why);
+    if (why)
+        err_wrap(&why, "asking policy server '%s'", a->server);
+    took(a, state, outcome, why);
+    if (why)
+        engine_failed(agent, why);
+    if (server_save(agent->paths.servers, state, why ? NULL : &why) < 0 && !failure)
+        agent_log_err(AGENT_LOG_ERROR, why);
+    group_merge(agent, group);
+    agent_tell_server(agent, state);
+    engine_asked(agent, state, why);
 }
 
-void group_refresh(struct agent *agent, struct group *group)
+static int make_job(const struct agent *agent, const struct group *group, const struct settings_server *server,
+    const struct cached_policy *cached, struct job_refresh *job, struct err **errp)
 {
-    for (size_t i = 0; i < group->n_servers; i++)
-        refresh_server(agent, group, group->servers[i]);
-    if (group->has_policy) {
-        err_free(TAKE(group->failure));
-    } else if (!group->failure) {
-        err_set(&group->failure, ERR_AUTH, "policy server '%s' wants a certificate, and there is none yet",
-            group->servers[0]->name);
-        err_hint(&group->failure, "add a section with auth = username and the same policy-id to get the first one");
+    const struct job_pair *identity = server->auth == POLICY_AUTH_CERTIFICATE ? identity_for(agent, group) : NULL;
+
+    if (server->auth == POLICY_AUTH_CERTIFICATE && !identity) {
+        err_set(errp, ERR_AUTH, "there is no certificate yet to authenticate with");
+        return err_hint(errp, "it is asked as soon as there is one; a section with auth = username and the same "
+                              "policy-id can get the first");
     }
+    group_job_server(group, server, &job->server);
+    agent_place(agent, &job->place);
+    if (identity)
+        job_pair_copy(&job->identity, identity);
+    if (cached->asked)
+        job->last_update = (struct opt_time){.set = true, .value = cached->policy.fetched_at};
+    return 0;
+}
+
+int group_ask(struct agent *agent, struct group *group, struct server_state *state, struct err **errp)
+{
+    const struct settings_server *server = settings_find_server(&agent->settings, state->name);
+    CLEANUP(job_refresh_clearp) struct job_refresh job = {0};
+    CLEANUP(asking_freep) struct asking *a = mem_alloc(sizeof(*a));
+    struct run_request request = {
+        .kind = JOB_REFRESH, .input = &job, .label = state->name, .progress = told, .done = asked, .ctx = a};
+
+    a->agent = agent;
+    a->server = mem_strdup(state->name);
+    a->question = question_of(server);
+    a->password = server->auth == POLICY_AUTH_USERNAME;
+    (void)load_cached(agent, server, &a->cached);
+    if (make_job(agent, group, server, &a->cached, &job, errp) < 0)
+        return -1;
+    if (a->password && state->password)
+        request.secret = (struct run_secret){.name = job.server.credential, .value = state->password};
+    if (run_start(agent, &request, NULL, errp) < 0)
+        return -1;
+    a = NULL; /* the run's, until asked() */
+    state->busy = true;
+    state->impatient = false;
+    state->in_use |= server->auth == POLICY_AUTH_USERNAME;
+    engine_run_began(agent);
+    return 0;
 }

@@ -8,11 +8,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/daemon/engine.h"
+#include "agent/daemon/service.h"
 #include "agent/daemon/status.h"
 #include "protocol/base/secret.h"
 
 #define PROGRAM          "autoenrolld"
 #define DEFAULT_STATE    "/var/lib/autoenroll"
+#define DEFAULT_RUNTIME  "/run/autoenroll"
 #define INSTALLED_WORKER "/usr/libexec/autoenroll/autoenroll-worker"
 
 /* One row an option: name, argument (NULL: none), what it does, and where it goes. */
@@ -24,7 +27,7 @@ struct option_row {
 };
 struct command_line {
     struct agent_options agent;
-    bool oneshot, check, version, help;
+    bool check, version, help;
 };
 #define TEXT(name, argument, member, help)                                                                             \
     {                                                                                                                  \
@@ -36,15 +39,23 @@ struct command_line {
     }
 
 static const struct option_row rows[] = {
-    FLAG("oneshot", oneshot, "walk configuration and policy once, do what is due, print a status table, exit"),
+    FLAG("oneshot", agent.oneshot, "walk configuration and policy once, do what is due, print a status table, exit"),
     FLAG("check", check, "read the configuration, print it as it was understood, exit"),
     TEXT("config", "FILE", config, "configuration (default " SETTINGS_DEFAULT_PATH "), then conf.d/*.conf beside it"),
     TEXT("state-dir", "DIR", state_dir, "records, token and published certificates (default " DEFAULT_STATE ")"),
+    TEXT(
+        "runtime-dir", "DIR", runtime_dir, "what lasts until the next boot (default " DEFAULT_RUNTIME ", where it is)"),
+    TEXT("bus", "system|session|none", bus, "where the D-Bus API is offered (default system)"),
     TEXT("worker", "FILE", worker, "the worker program (default: beside this one, then " INSTALLED_WORKER ")"),
+    TEXT("worker-socket", "PATH", worker_socket, "systemd's socket that starts workers, instead of starting them here"),
+    TEXT("deploy-results", "DIR", deploy_results, "what autoenroll-deploy did (default DIR/deploy of the state)"),
+    TEXT("machine-id", "FILE", machine_id, "says which machine this is (default /etc/machine-id)"),
     TEXT("run-as", "USER", run_as, "as root: who this program becomes (default autoenroll)"),
     TEXT("worker-as", "USER", worker_as, "as root: who workers become (default autoenroll-worker)"),
     TEXT("renew", "NAME|all", renew, "with --oneshot: renew this enrollment now, or every one"),
     FLAG("same-key", agent.same_key, "with --renew: keep the key"),
+    FLAG("adopt", agent.adopt, "the state of another machine becomes this one's: the same machine, changed"),
+    FLAG("reset", agent.reset, "forget everything, keys included, then exit: for a copy of another machine"),
     FLAG("json", agent.json, "print the status as JSON and nothing else"),
     FLAG("version", version, "print the version, exit"),
     FLAG("help", help, "print this, exit"),
@@ -52,7 +63,7 @@ static const struct option_row rows[] = {
 
 static void print_help(void)
 {
-    printf("usage: " PROGRAM " --oneshot [OPTION]...\n"
+    printf("usage: " PROGRAM " [OPTION]...\n"
            "Keeps the certificates of this machine: asks policy servers what it should hold, has keys made in a\n"
            "PKCS#11 token, enrolls, and renews each certificate by the key it already has.\n\n");
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -63,6 +74,8 @@ static void print_help(void)
         printf("  %-20s %s\n", left, rows[i].help);
     }
     printf("\nPasswords are read by workers from $CREDENTIALS_DIRECTORY/SECTION.password.\n"
+           "SIGHUP reads the configuration anew, SIGUSR1 asks for a pulse, SIGTERM ends it; what was begun goes on at\n"
+           "the next start.\n"
            "Exit status: 0 all is well, 64 usage, 69 network or TLS, 74 token or disk, 75 another instance works,\n"
            "76 an answer that must not be trusted, 77 refused, 78 configuration.\n");
 }
@@ -89,8 +102,8 @@ static int parse(int argc, char **argv, struct command_line *out)
         fprintf(stderr, PROGRAM ": '%s' is not an option\n", argv[optind]);
         return -1;
     }
-    if (!out->oneshot && !out->check && !out->version && !out->help) {
-        fprintf(stderr, PROGRAM ": say what to do: --oneshot or --check\n");
+    if (out->agent.renew && !out->agent.oneshot) {
+        fprintf(stderr, PROGRAM ": --renew goes with --oneshot; ask a daemon that runs with: autoenroll renew NAME\n");
         return -1;
     }
     return 0;
@@ -132,21 +145,42 @@ static int check(const struct command_line *cmd)
     return 0;
 }
 
-static int oneshot(const struct command_line *cmd)
+static int oneshot(struct agent *agent, struct err **errp)
+{
+    const struct engine_report *report;
+
+    if (engine_start(agent, errp) < 0 || engine_walk(agent, &report, errp) < 0)
+        return status_of(errp ? *errp : NULL);
+    (agent->options->json ? status_print_json : status_print)(agent, report);
+    return report->failed ? err_kind_status(report->worst) : 0;
+}
+
+static int reset(struct agent *agent, struct err **errp)
+{
+    if (engine_start(agent, errp) < 0 || agent_reset(agent, errp) < 0)
+        return status_of(*errp);
+    while (agent->resetting)
+        if (event_base_loop(agent->base, EVLOOP_ONCE) < 0)
+            return err_kind_status(ERR_INTERNAL);
+    return agent->cloned ? err_kind_status(ERR_STORE) : 0;
+}
+
+static int run(const struct command_line *cmd)
 {
     struct agent agent;
-    struct walk walk = {0};
     CLEANUP(err_freep) struct err *err = NULL;
     int status = 0;
 
-    if (agent_open(&agent, &cmd->agent, &err) < 0 || walk_once(&agent, &walk, &err) < 0) {
-        err_print(PROGRAM, err);
+    if (agent_open(&agent, &cmd->agent, &err) < 0)
         status = status_of(err);
-    } else {
-        (cmd->agent.json ? status_print_json : status_print)(&agent, &walk);
-        status = walk.failed ? err_kind_status(walk.worst) : 0;
-    }
-    walk_clear(&walk);
+    else if (cmd->agent.reset)
+        status = reset(&agent, &err);
+    else if (cmd->agent.oneshot)
+        status = oneshot(&agent, &err);
+    else if (service_run(&agent, &err) < 0)
+        status = status_of(err);
+    if (err)
+        err_print(PROGRAM, err);
     agent_close(&agent);
     return status;
 }
@@ -154,8 +188,11 @@ static int oneshot(const struct command_line *cmd)
 int main(int argc, char **argv)
 {
     CLEANUP(mem_freep) char *worker = default_worker();
-    struct command_line cmd = {
-        .agent = {.config = SETTINGS_DEFAULT_PATH, .state_dir = DEFAULT_STATE, .worker = worker}};
+    struct command_line cmd = {.agent = {.config = SETTINGS_DEFAULT_PATH,
+                                   .state_dir = DEFAULT_STATE,
+                                   .runtime_dir = DEFAULT_RUNTIME,
+                                   .worker = worker,
+                                   .bus = "system"}};
 
     if (parse(argc, argv, &cmd) < 0) {
         fprintf(stderr, "try '" PROGRAM " --help'\n");
@@ -168,5 +205,5 @@ int main(int argc, char **argv)
     secret_harden_process();
     (void)umask(022);
     (void)signal(SIGPIPE, SIG_IGN);
-    return cmd.check ? check(&cmd) : oneshot(&cmd);
+    return cmd.check ? check(&cmd) : run(&cmd);
 }

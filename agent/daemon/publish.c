@@ -1,5 +1,7 @@
 #include "agent/daemon/publish.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,4 +57,26 @@ int publish_remove(const char *dir, const char *id, uint32_t generation, struct 
     CLEANUP(mem_freep) char *place = mem_printf("%s/%s/%u", dir, id, generation);
 
     return file_remove(place, errp);
+}
+
+int publish_remove_all(const char *dir, const char *id, struct err **errp)
+{
+    CLEANUP(mem_freep) char *home = mem_printf("%s/%s", dir, id);
+    CLEANUP(strlist_clear) struct strlist names = {0};
+    DIR *entries = opendir(home);
+    struct dirent *entry;
+
+    if (!entries)
+        return errno == ENOENT ? 0 : err_set(errp, ERR_STORE, "reading '%s': %m", home);
+    while ((entry = readdir(entries)))
+        if (entry->d_name[0] != '.')
+            strlist_add(&names, entry->d_name);
+    (void)closedir(entries);
+    for (size_t i = 0; i < names.n; i++) {
+        CLEANUP(mem_freep) char *path = mem_printf("%s/%s", home, names.items[i]);
+
+        if (file_remove(path, errp) < 0)
+            return err_wrap(errp, "removing what was published of '%s'", id);
+    }
+    return file_remove(home, errp);
 }

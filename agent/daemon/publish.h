@@ -13,3 +13,5 @@ int publish_generation(const char *dir, const char *id, uint32_t generation, con
 
 /* Removes a generation that is not current. What is not there is fine. 0, or -1 with ERR_STORE. */
 int publish_remove(const char *dir, const char *id, uint32_t generation, struct err **errp);
+/* Removes everything that was published of @id. 0, or -1 with ERR_STORE. */
+int publish_remove_all(const char *dir, const char *id, struct err **errp);

@@ -65,7 +65,7 @@ LOCAL_FIELDS(record_fields, record, FIELD_U32(record, version), FIELD_TEXT_REQ(r
     FIELD_TEXT(record, verify_problem, MAX_TEXT), FIELD_TEXT(record, names_differ, MAX_TEXT),
     FIELD_TIME(record, issuer_not_after), FIELD_TIME(record, anchor_not_after),
     FIELD_OBJECT(record, hook, record_outcome, outcome_fields),
-    FIELD_OBJECT(record, probe, record_outcome, outcome_fields));
+    FIELD_OBJECT(record, probe, record_outcome, outcome_fields), FIELD_BOOL(record, by_person));
 
 const char *record_state_name(enum record_state state)
 {

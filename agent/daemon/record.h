@@ -52,6 +52,7 @@ struct record {
     char *id;          /* ours: a directory, a label; never from a server */
     char *certificate; /* [certificate] section; NULL: by autoenrollment */
     char *server;      /* [policy-server] section */
+    bool by_person;    /* somebody asked for this template: it needs no permission for autoenrollment */
     char *template_oid, *template_name;
     struct opt_u32 template_major; /* that the current pair was asked for with */
     unsigned state;                /* enum record_state */
@@ -96,7 +97,8 @@ struct record {
     /* Only in memory. */
     bool busy;                  /* a worker is at it */
     bool asked, asked_same_key; /* a person wants it renewed now */
-    bool removed;               /* it goes as soon as it is not busy */
+    bool removed, forced;       /* it goes as soon as it is not busy; also where its keys cannot be removed */
+    bool impatient;             /* it is tried now, whatever next_attempt says */
 };
 
 struct record_list {

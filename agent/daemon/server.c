@@ -111,6 +111,20 @@ int server_save(const char *dir, const struct server_state *server, struct err *
     return 0;
 }
 
+enum server_password server_password(const struct server_state *server, int64_t now)
+{
+    if (server->refused_at && now < server->refused_at + SERVER_REFUSED_FOR)
+        return SERVER_PASSWORD_REFUSED;
+    return server->proven || !server->in_use ? SERVER_PASSWORD_FREE : SERVER_PASSWORD_WAIT;
+}
+
+void server_password_refused(struct server_state *server, int64_t now)
+{
+    server->refused_at = now;
+    server->proven = false;
+    secret_free(TAKE(server->password));
+}
+
 static char *bounded(const char *text)
 {
     return text ? printable(text, strlen(text), MAX_SENTENCE) : NULL;

@@ -24,6 +24,7 @@ struct server_state {
     bool proven;             /* it was taken since it was set: jobs may use it side by side */
     bool in_use;             /* unproven, and a job shows it now: the others wait */
     bool busy;               /* it is being asked */
+    bool impatient;          /* it is asked now, whatever next_update and next_attempt say */
 };
 struct server_list {
     struct server_state **items; /* each owned; in the order of the sections */
@@ -39,6 +40,13 @@ struct server_state *server_find(const struct server_list *list, const char *nam
 
 /* Makes it durable. 0, or -1 with ERR_STORE. */
 int server_save(const char *dir, const struct server_state *server, struct err **errp);
+
+/* A password that was refused is not shown again for this long, unless a person asks: accounts lock. */
+#define SERVER_REFUSED_FOR (24 * 3600)
+/* May a job show the password of @server now? One that nobody has proven is shown by one job at a time. */
+enum server_password { SERVER_PASSWORD_FREE, SERVER_PASSWORD_WAIT, SERVER_PASSWORD_REFUSED };
+void server_password_refused(struct server_state *server, int64_t now); /* one that was handed over is forgotten */
+enum server_password server_password(const struct server_state *server, int64_t now);
 
 void server_set_failure(struct server_state *server, const struct err *why);
 void server_clear_failure(struct server_state *server);

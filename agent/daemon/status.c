@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/daemon/group.h"
 #include "policy/schedule.h"
 #include "protocol/base/printable.h"
 #include "protocol/base/table.h"
@@ -97,12 +98,12 @@ static void print_group(const struct group *group)
 }
 
 /* What was done has been told step by step; this is about what was not. */
-static void print_decisions(const struct walk *walk)
+static void print_decisions(const struct engine_report *report)
 {
     const char *gap = "\n";
 
-    for (size_t i = 0; i < walk->n_lines; i++) {
-        const struct walk_line *line = &walk->lines[i];
+    for (size_t i = 0; i < report->n_lines; i++) {
+        const struct engine_line *line = &report->lines[i];
 
         if (line->action != DECIDE_LEAVE && line->action != DECIDE_SKIP)
             continue;
@@ -111,7 +112,7 @@ static void print_decisions(const struct walk *walk)
     }
 }
 
-void status_print(const struct agent *agent, const struct walk *walk)
+void status_print(const struct agent *agent, const struct engine_report *report)
 {
     putchar('\n');
     if (agent->records.n)
@@ -119,12 +120,12 @@ void status_print(const struct agent *agent, const struct walk *walk)
     else
         printf("nothing is enrolled\n");
     print_keys(agent);
-    print_decisions(walk);
+    print_decisions(report);
     for (size_t i = 0; i < agent->records.n; i++)
         if (agent->records.items[i]->error)
             print_failure(agent->records.items[i]);
-    for (size_t i = 0; i < walk->groups.n; i++)
-        print_group(&walk->groups.items[i]);
+    for (size_t i = 0; i < agent->groups->n; i++)
+        print_group(&agent->groups->items[i]);
     for (size_t i = 0; i < agent->problems.n; i++)
         printf("\n%s\n", agent->problems.items[i]);
 }
@@ -198,27 +199,27 @@ static json_t *enrollment_of(const struct record *r)
     return object;
 }
 
-static json_t *decisions_of(const struct walk *walk)
+static json_t *decisions_of(const struct engine_report *report)
 {
     json_t *array = json_array();
 
-    for (size_t i = 0; i < walk->n_lines; i++) {
+    for (size_t i = 0; i < report->n_lines; i++) {
         json_t *one = json_object();
 
-        set_text(one, "name", walk->lines[i].name);
-        set_text(one, "action", decide_action_name(walk->lines[i].action));
-        set_text(one, "reason", walk->lines[i].reason);
+        set_text(one, "name", report->lines[i].name);
+        set_text(one, "action", decide_action_name(report->lines[i].action));
+        set_text(one, "reason", report->lines[i].reason);
         json_array_append_new(array, one);
     }
     return array;
 }
 
-static json_t *policies_of(const struct walk *walk)
+static json_t *policies_of(const struct agent *agent)
 {
     json_t *array = json_array();
 
-    for (size_t i = 0; i < walk->groups.n; i++) {
-        const struct group *group = &walk->groups.items[i];
+    for (size_t i = 0; i < agent->groups->n; i++) {
+        const struct group *group = &agent->groups->items[i];
         json_t *one = json_object();
 
         set_text(one, "policy-id", group->policy.id);
@@ -232,7 +233,7 @@ static json_t *policies_of(const struct walk *walk)
     return array;
 }
 
-void status_print_json(const struct agent *agent, const struct walk *walk)
+void status_print_json(const struct agent *agent, const struct engine_report *report)
 {
     json_t *object = json_object(), *enrollments = json_array();
     CLEANUP(mem_freep) char *text = NULL;
@@ -240,8 +241,8 @@ void status_print_json(const struct agent *agent, const struct walk *walk)
     for (size_t i = 0; i < agent->records.n; i++)
         json_array_append_new(enrollments, enrollment_of(agent->records.items[i]));
     json_object_set_new(object, "enrollments", enrollments);
-    json_object_set_new(object, "decisions", decisions_of(walk));
-    json_object_set_new(object, "policies", policies_of(walk));
+    json_object_set_new(object, "decisions", decisions_of(report));
+    json_object_set_new(object, "policies", policies_of(agent));
     json_object_set_new(object, "problems", texts(&agent->problems));
     text = json_dumps(object, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
     printf("%s\n", text);

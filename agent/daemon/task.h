@@ -51,6 +51,7 @@ struct task {
     unsigned error_kind;
     char *report; /* VERIFY, TEST: what was found, a line each; else NULL */
     int64_t finished_at;
+    bool failed;                                            /* a part of it, so far */
     unsigned waits_for;                                     /* runs that must end before it has */
     void (*cancel)(struct agent *agent, struct task *task); /* NULL: it cannot be stopped */
     void *ctx;

@@ -87,7 +87,7 @@ LOCAL_FIELDS(job_enroll_fields, job_enroll, FIELD_TEXT_REQ(job_enroll, name, TEX
     FIELD_OBJECT(job_enroll, attempt, job_attempt, job_attempt_fields));
 
 FIELDS(job_endpoint_fields, job_endpoint, FIELD_TEXT(job_endpoint, uri, TEXT), FIELD_U32(job_endpoint, auth),
-    FIELD_BOOL(job_endpoint, sent), FIELD_BOOL(job_endpoint, refused), FIELD_TEXT(job_endpoint, error, 4 * TEXT));
+    FIELD_BOOL(job_endpoint, sent), FIELD_BOOL(job_endpoint, refused), FIELD_U32(job_endpoint, retry_after), FIELD_TEXT(job_endpoint, error, 4 * TEXT));
 
 LOCAL_FIELDS(job_enrolled_fields, job_enrolled, FIELD_BOOL(job_enrolled, pending),
     FIELD_LIST(job_enrolled, endpoints, n_endpoints, job_endpoint, job_endpoint_fields, POLICY_MAX_URIS));

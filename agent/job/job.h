@@ -139,6 +139,7 @@ struct job_endpoint {
     char *error;  /* NULL: this one answered */
     bool sent;    /* the request has left, and the CA may have acted on it */
     bool refused; /* the credential was shown there, and refused */
+    uint32_t retry_after; /* seconds for which it asked to be left alone; 0: nothing said */
 };
 struct job_enrolled {
     bool pending; /* else the pair is installed in the token; its bytes were in the CHECKED checkpoint */
