@@ -5,7 +5,7 @@
 
 #include "agent/daemon/bus.h"
 
-#define BUS_OUT_DEPTH 10 /* of containers: an answer of GetManagedObjects with a list of dictionaries needs 8 */
+#define BUS_OUT_DEPTH 16 /* of containers: a list of dictionaries in an answer of GetManagedObjects needs 13 */
 
 struct bus_out {
     DBusMessageIter iters[BUS_OUT_DEPTH];
