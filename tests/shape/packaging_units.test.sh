@@ -36,7 +36,7 @@ value() { # value UNIT KEY
     sed -n "s/^$2=//p" "$units/$1"
 }
 socket=$(value autoenroll-worker.socket ListenStream)
-[[ $(value autoenrolld.service ExecStart) = *" --worker-socket=$socket" ]] ||
+[[ $(value autoenrolld.service ExecStart)" " = *" --worker-socket=$socket "* ]] ||
     complain "the daemon connects to another socket than $socket"
 [ "$(value autoenroll-worker.socket SocketUser)" = "$(value autoenrolld.service User)" ] ||
     complain "the workers' socket is not the daemon's"
