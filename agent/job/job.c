@@ -59,8 +59,13 @@ LOCAL_FIELDS(job_refresh_fields, job_refresh, FIELD_OBJECT(job_refresh, server, 
     FIELD_OBJECT(job_refresh, place, job_place, job_place_fields),
     FIELD_OBJECT(job_refresh, identity, job_pair, job_pair_fields), FIELD_OPT_TIME(job_refresh, last_update));
 
+FIELDS(job_endpoint_fields, job_endpoint, FIELD_TEXT(job_endpoint, uri, TEXT), FIELD_U32(job_endpoint, auth),
+    FIELD_BOOL(job_endpoint, sent), FIELD_BOOL(job_endpoint, refused), FIELD_U32(job_endpoint, retry_after),
+    FIELD_TEXT(job_endpoint, error, 4 * TEXT));
+
 LOCAL_FIELDS(job_refreshed_fields, job_refreshed, FIELD_BOOL(job_refreshed, not_changed),
-    FIELD_OBJECT(job_refreshed, policy, policy, policy_fields));
+    FIELD_OBJECT(job_refreshed, policy, policy, policy_fields),
+    FIELD_LIST(job_refreshed, endpoints, n_endpoints, job_endpoint, job_endpoint_fields, 1));
 
 FIELDS(job_names_fields, job_names, FIELD_TEXT(job_names, subject, TEXT),
     FIELD_TEXTS(job_names, dns, JOB_MAX_NAMES, TEXT), FIELD_TEXTS(job_names, ip, JOB_MAX_NAMES, TEXT),
@@ -85,9 +90,6 @@ LOCAL_FIELDS(job_enroll_fields, job_enroll, FIELD_TEXT_REQ(job_enroll, name, TEX
     FIELD_OBJECT(job_enroll, identity, job_pair, job_pair_fields), FIELD_BYTES(job_enroll, replaces, JOB_MAX_KEY_ID),
     FIELD_BOOL(job_enroll, same_key), FIELD_BOOL(job_enroll, file_key), FIELD_BOOL(job_enroll, password_fallback),
     FIELD_OBJECT(job_enroll, attempt, job_attempt, job_attempt_fields));
-
-FIELDS(job_endpoint_fields, job_endpoint, FIELD_TEXT(job_endpoint, uri, TEXT), FIELD_U32(job_endpoint, auth),
-    FIELD_BOOL(job_endpoint, sent), FIELD_BOOL(job_endpoint, refused), FIELD_U32(job_endpoint, retry_after), FIELD_TEXT(job_endpoint, error, 4 * TEXT));
 
 LOCAL_FIELDS(job_enrolled_fields, job_enrolled, FIELD_BOOL(job_enrolled, pending),
     FIELD_LIST(job_enrolled, endpoints, n_endpoints, job_endpoint, job_endpoint_fields, POLICY_MAX_URIS));

@@ -72,6 +72,16 @@ struct job_facts {
     char *sans;     /* "DNS:a, DNS:b", or "" */
 };
 
+/* One endpoint that was tried, in order; for explain, and for when to try again. */
+struct job_endpoint {
+    char *uri;
+    uint32_t auth;
+    char *error;          /* NULL: this one answered */
+    bool sent;            /* the request has left, and the CA may have acted on it */
+    bool refused;         /* the credential was shown there, and refused */
+    uint32_t retry_after; /* seconds for which it asked to be left alone; 0: nothing said */
+};
+
 struct job_refresh {
     struct job_server server;
     struct job_place place;
@@ -81,6 +91,8 @@ struct job_refresh {
 struct job_refreshed {
     bool not_changed;
     struct policy policy;
+    struct job_endpoint *endpoints; /* the policy server, once it was asked */
+    size_t n_endpoints;
 };
 
 /* The names that a template cannot know, already expanded from the configuration by the daemon's settings. */
@@ -131,15 +143,6 @@ struct job_enroll {
     bool file_key;            /* key = file; only where the template says EXPORTABLE_KEY */
     bool password_fallback;   /* a renewal may use the password */
     struct job_attempt attempt;
-};
-/* One endpoint that was tried, in order; for explain. */
-struct job_endpoint {
-    char *uri;
-    uint32_t auth;
-    char *error;  /* NULL: this one answered */
-    bool sent;    /* the request has left, and the CA may have acted on it */
-    bool refused; /* the credential was shown there, and refused */
-    uint32_t retry_after; /* seconds for which it asked to be left alone; 0: nothing said */
 };
 struct job_enrolled {
     bool pending; /* else the pair is installed in the token; its bytes were in the CHECKED checkpoint */

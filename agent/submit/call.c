@@ -134,7 +134,11 @@ static int exchange(const struct call_peer *peer, const struct call *call, const
     request.url = url.text;
     if (peer->auth == POLICY_AUTH_CERTIFICATE)
         request.identity = peer->credentials->identity;
-    return http_post(&request, http, errp);
+    if (http_post(&request, http, errp) < 0)
+        return -1;
+    if (peer->retry_after && http->retry_after.set)
+        *peer->retry_after = http->retry_after.value;
+    return 0;
 }
 
 int call(const struct call_peer *peer, const struct call *call, struct call_answer *answer, struct err **errp)

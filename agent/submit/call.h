@@ -12,6 +12,7 @@ struct call_peer {
     const struct bytes *anchors; /* PEM: the only trust */
     long limit_ms;               /* 0: HTTP_DEFAULT_LIMIT_MS */
     bool *sent;                  /* as in struct http_request */
+    uint32_t *retry_after;       /* set to the seconds for which the server asks to be left alone; NULL: nobody asks */
     int64_t now;                 /* seconds since 1970, UTC: for the Timestamp beside a password */
 };
 

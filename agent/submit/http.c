@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "agent/submit/http_tls.h"
+#include "protocol/base/when.h"
 
 #define SCHEME      "https://"
 #define MAX_HEADERS (64u << 10) /* bytes of header lines in one answer */
@@ -82,6 +83,7 @@ struct exchange {
     struct http_answer *answer;
     size_t header_bytes;
     bool too_long;
+    int64_t retry_at; /* Retry-After as a date; 0: it was none */
     struct http_tls tls;
     char curl_says[CURL_ERROR_SIZE];
 };
@@ -116,11 +118,39 @@ static char *header_value(const char *line, size_t len, const char *name)
     return mem_strndup(line, len);
 }
 
+/* Seconds or a date [RFC 9110 10.2.3]; anything else is as good as nothing. */
+static void take_retry(struct exchange *x, const char *value)
+{
+    size_t digits = strspn(value, "0123456789");
+    time_t when;
+
+    if (digits && !value[digits]) {
+        unsigned long long seconds = digits < 12 ? strtoull(value, NULL, 10) : UINT32_MAX;
+
+        x->answer->retry_after =
+            (struct opt_u32){.set = true, .value = seconds < UINT32_MAX ? (uint32_t)seconds : UINT32_MAX};
+        return;
+    }
+    when = curl_getdate(value, NULL);
+    x->retry_at = when > 0 ? when : 0;
+}
+
+/* How long it is until that date: the server's clock and ours may differ. */
+static void count_from_date(const struct exchange *x, struct http_answer *answer)
+{
+    int64_t now = answer->date.set ? answer->date.value : when_now();
+    int64_t wait = x->retry_at - now;
+
+    if (x->retry_at && !answer->retry_after.set && wait > 0)
+        answer->retry_after = (struct opt_u32){.set = true, .value = wait < UINT32_MAX ? (uint32_t)wait : UINT32_MAX};
+}
+
 static size_t take_header(char *line, size_t size, size_t n, void *arg)
 {
     struct exchange *x = arg;
     size_t len = size * n;
     CLEANUP(mem_freep) char *date = header_value(line, len, "Date");
+    CLEANUP(mem_freep) char *retry = header_value(line, len, "Retry-After");
     char *location = header_value(line, len, "Location");
 
     x->header_bytes += len;
@@ -138,6 +168,8 @@ static size_t take_header(char *line, size_t size, size_t n, void *arg)
 
         x->answer->date = (struct opt_time){.set = when > 0, .value = when};
     }
+    if (retry)
+        take_retry(x, retry);
     return len;
 }
 
@@ -272,14 +304,10 @@ static void tell_sent(CURL *curl, const struct http_request *request)
 static void read_facts(CURL *curl, struct http_answer *answer)
 {
     const char *type = NULL;
-    curl_off_t retry = 0;
 
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer->status);
     curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &type);
-    curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &retry);
     answer->content_type = mem_strdup(type ? type : "");
-    if (retry > 0 && retry <= UINT32_MAX)
-        answer->retry_after = (struct opt_u32){.set = true, .value = (uint32_t)retry};
 }
 
 int http_post(const struct http_request *request, struct http_answer *answer, struct err **errp)
@@ -315,6 +343,7 @@ int http_post(const struct http_request *request, struct http_answer *answer, st
     if (code)
         return -1;
     read_facts(curl, &got);
+    count_from_date(&x, &got);
     *answer = got;
     got = (struct http_answer){0};
     return 0;

@@ -41,7 +41,7 @@ struct http_answer {
     char *content_type;         /* owned; "" where none came */
     char *location;             /* owned; where a redirect wanted to lead, not followed; NULL where none came */
     struct opt_time date;       /* the server's clock */
-    struct opt_u32 retry_after; /* seconds */
+    struct opt_u32 retry_after; /* seconds from now; of a date, by the server's own clock where it told it */
     struct bytes body;
 };
 void http_answer_clear(struct http_answer *answer);

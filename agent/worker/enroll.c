@@ -71,16 +71,16 @@ static uint32_t chance(void)
     return getrandom(&value, sizeof(value), 0) == (ssize_t)sizeof(value) ? value : 0;
 }
 
+/* @what came of it, but for the texts; @error NULL: it answered. */
 static void tried(
-    struct job_enrolled *result, const struct endpoint *endpoint, bool sent, bool refused, const char *error)
+    struct job_enrolled *result, const struct endpoint *endpoint, struct job_endpoint what, const char *error)
 {
-    if (result->n_endpoints < POLICY_MAX_URIS)
-        *MEM_APPEND(result->endpoints, result->n_endpoints) =
-            (struct job_endpoint){.uri = mem_strdup(endpoint->uri->uri),
-                .auth = endpoint->uri->auth,
-                .sent = sent,
-                .refused = refused,
-                .error = error ? printable(error, strlen(error), POLICY_MAX_TEXT / 4) : NULL};
+    if (result->n_endpoints == POLICY_MAX_URIS)
+        return;
+    what.uri = mem_strdup(endpoint->uri->uri);
+    what.auth = endpoint->uri->auth;
+    what.error = error ? printable(error, strlen(error), POLICY_MAX_TEXT / 4) : NULL;
+    *MEM_APPEND(result->endpoints, result->n_endpoints) = what;
 }
 
 /* Another address may do better, unless the CA has decided, or it is us who failed. */
@@ -112,8 +112,8 @@ static bool another_may_do(const struct err *why)
     return false;
 }
 
-/* @sent  set when the request has left */
-static int submit_to(struct attempt *a, const struct policy_uri *to, bool *sent, struct err **errp)
+/* @what  sent: set when the request has left; retry_after */
+static int submit_to(struct attempt *a, const struct policy_uri *to, struct job_endpoint *what, struct err **errp)
 {
     CLEANUP(submit_answer_clear) struct submit_answer answer = {0};
     CLEANUP(mem_freep) char *shown = printable_text(to->uri);
@@ -124,7 +124,8 @@ static int submit_to(struct attempt *a, const struct policy_uri *to, bool *sent,
 
     if (auth_check_host(&a->job->server, to->uri, errp) < 0)
         return -1;
-    peer.sent = sent;
+    peer.sent = &what->sent;
+    peer.retry_after = &what->retry_after;
     channel_progress(a->daemon, "submitting to %s (%s)", shown, policy_auth_name(to->auth));
     outcome = submit_request(&peer, &request, &answer, errp); /* [MS-WSTEP] 3.1.4.2.1.1 */
     if (outcome < 0)
@@ -163,20 +164,23 @@ static int submit_in_turn(
     for (size_t i = 0; i < list->n_usable; i++) {
         const struct endpoint *endpoint = &list->items[i];
         CLEANUP(err_freep) struct err *why = NULL;
-        bool more, sent = false;
+        struct job_endpoint what = {0};
+        bool more, auth;
 
         if (endpoint->uri->auth == refused) {
-            tried(result, endpoint, false, false, "not tried: the password was refused at another address");
+            tried(result, endpoint, what, "not tried: the password was refused at another address");
             continue;
         }
-        if (submit_to(a, endpoint->uri, &sent, &why) == 0) {
-            tried(result, endpoint, sent, false, NULL);
+        if (submit_to(a, endpoint->uri, &what, &why) == 0) {
+            tried(result, endpoint, what, NULL);
             return 0;
         }
-        /* Who is not let in has asked the CA for nothing. */
-        tried(result, endpoint, sent && err_kind(why) != ERR_AUTH, sent && err_kind(why) == ERR_AUTH, err_text(why));
+        auth = err_kind(why) == ERR_AUTH; /* who is not let in has asked the CA for nothing */
+        what.refused = what.sent && auth;
+        what.sent = what.sent && !auth;
+        tried(result, endpoint, what, err_text(why));
         more = another_may_do(why);
-        if (err_kind(why) == ERR_AUTH && endpoint->uri->auth == POLICY_AUTH_USERNAME)
+        if (auth && endpoint->uri->auth == POLICY_AUTH_USERNAME)
             refused = POLICY_AUTH_USERNAME;
         if (!more)
             err_free(TAKE(first)); /* a decision outweighs what went wrong before */
@@ -205,7 +209,7 @@ static int submit(struct attempt *a, struct job_enrolled *result, struct err **e
     endpoint_order(&question, chance, &list);
     r = list.n_usable ? submit_in_turn(a, &list, result, errp) : nowhere_to_go(a, &list, errp);
     for (size_t i = list.n_usable; i < list.n; i++)
-        tried(result, &list.items[i], false, false, list.items[i].refused);
+        tried(result, &list.items[i], (struct job_endpoint){0}, list.items[i].refused);
     return r;
 }
 

@@ -54,17 +54,33 @@ static struct err *harmless(const struct err *failure)
     return err_new(err_kind(failure), text, hint, err_code(failure));
 }
 
+/* What was tried, for a job that tries addresses; borrowed. */
+static const struct job_endpoint *tried(enum job_kind kind, const union job_output *output, size_t *n)
+{
+    *n = 0;
+    if (kind == JOB_REFRESH) {
+        *n = output->refreshed.n_endpoints;
+        return output->refreshed.endpoints;
+    }
+    if (kind == JOB_ENROLL || kind == JOB_POLL) {
+        *n = output->enrolled.n_endpoints;
+        return output->enrolled.endpoints;
+    }
+    return NULL;
+}
+
 static int report(enum job_kind kind, const union job_output *output, const struct err *failure, struct channel *daemon,
     struct err **errp)
 {
-    bool tries = kind == JOB_ENROLL || kind == JOB_POLL;
     CLEANUP(err_freep) struct err *shown = NULL;
+    const struct job_endpoint *endpoints;
+    size_t n;
 
     if (!failure)
         return channel_result(daemon, kind, output, errp);
     shown = harmless(failure);
-    return channel_failed(
-        daemon, shown, tries ? output->enrolled.endpoints : NULL, tries ? output->enrolled.n_endpoints : 0, errp);
+    endpoints = tried(kind, output, &n);
+    return channel_failed(daemon, shown, endpoints, n, errp);
 }
 
 /*

@@ -6,13 +6,15 @@
 #include "protocol/base/printable.h"
 
 /* What the one address came to, for the daemon to remember. */
-static void tried(const struct attempt *a, struct job_enrolled *result, bool sent, const struct err *why)
+static void tried(
+    const struct attempt *a, struct job_enrolled *result, bool sent, uint32_t retry_after, const struct err *why)
 {
     bool refused = sent && why && err_kind(why) == ERR_AUTH;
 
     *MEM_APPEND(result->endpoints, result->n_endpoints) = (struct job_endpoint){.uri = mem_strdup(a->saved.ces_uri),
         .auth = a->saved.ces_auth,
         .refused = refused,
+        .retry_after = retry_after,
         .error = why ? printable(err_text(why), strlen(err_text(why)), POLICY_MAX_TEXT / 4) : NULL};
 }
 
@@ -20,6 +22,7 @@ static int query(struct attempt *a, struct job_enrolled *result, struct err **er
 {
     CLEANUP(err_freep) struct err *why = NULL;
     bool sent = false;
+    uint32_t retry_after = 0;
     CLEANUP(submit_answer_clear) struct submit_answer answer = {0};
     CLEANUP(mem_freep) char *shown = printable_text(a->saved.ces_uri);
     struct call_peer peer = attempt_peer(a, a->saved.ces_uri, a->saved.ces_auth);
@@ -29,8 +32,9 @@ static int query(struct attempt *a, struct job_enrolled *result, struct err **er
         return -1;
     channel_progress(a->daemon, "asking %s after the pending request", shown);
     peer.sent = &sent;
+    peer.retry_after = &retry_after;
     outcome = submit_query(&peer, a->saved.request_id, &answer, &why); /* [MS-WSTEP] 3.1.4.2.1.2 */
-    tried(a, result, sent, why);
+    tried(a, result, sent, retry_after, why);
     if (outcome < 0) {
         err_wrap(&why, "asking %s", shown);
         if (errp && !*errp)
