@@ -17,13 +17,14 @@ same() {
         complain "$1, the program '<', the page '>':"$'\n'"$difference"
 }
 
-# terms FILE: "SECTION TERM|TEXT" for each indented paragraph and the line before it; SECTION is what is in brackets.
+# terms FILE: "SECTION TERM|TEXT" for each indented paragraph and the first word of the line before it; SECTION is what
+# is in brackets in the heading, or else the heading.
 terms() {
     awk '
         function flush() { if (term != "") print section " " term "|" text; term = text = "" }
-        /^# /    { flush(); section = match($0, /\[[a-z-]+\]/) ? substr($0, RSTART + 1, RLENGTH - 2) : "" }
+        /^# /    { flush(); section = match($0, /\[[a-z-]+\]/) ? substr($0, RSTART + 1, RLENGTH - 2) : substr($0, 3) }
         /^\t/    { sub(/^\t/, ""); text = text (text == "" ? "" : " ") $0; next }
-        /^[*]/   { flush(); term = $1; gsub(/[*]/, "", term); next }
+        /^[*]/   { flush(); term = $1; gsub(/[*_]/, "", term); next }
         { flush() }
         END { flush() }' "$1"
 }
@@ -41,4 +42,9 @@ while IFS='|' read -r key fallback; do
     [ "$fallback" = NULL ] || grep -qF "Default: $fallback." <(grep "^$key|" "$work/terms") ||
         complain "autoenroll.conf(5): $key has the default $fallback"
 done <"$work/keys"
+
+# --- autoenrolld(8): options ---
+
+terms "$pages/autoenrolld.8.scd" | sed -n 's/^OPTIONS \(.*\)|.*/\1/p' >"$work/page"
+"$at/sbin/autoenrolld" --help | sed -nE 's/^  (--[^ ]+).*/\1/p' | same "autoenrolld(8)"
 exit $wrong
