@@ -338,7 +338,7 @@ static void without_policy(struct agent *agent, const struct group *group)
 
 static int decide_group(struct agent *agent, struct group *group, struct err **errp)
 {
-    CLEANUP(question_clear) struct question question;
+    CLEANUP(question_clear) struct question question = {0};
     CLEANUP(decision_list_clear) struct decision_list decisions = {0};
 
     for (size_t i = 0; i < group->n_servers; i++) {
