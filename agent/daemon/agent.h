@@ -57,6 +57,7 @@ enum agent_event {
     AGENT_WATCHED_REMOVED,
     AGENT_RELOADED, /* sections may have come and gone: servers, watches */
     AGENT_CHANGED,  /* something about the agent itself: state, tokens, next pulse */
+    AGENT_TICK,     /* time has passed: the engine has had its turn, and will have one in 600 s at the latest */
 };
 struct watched;
 struct agent_news {
