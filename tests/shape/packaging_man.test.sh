@@ -47,4 +47,25 @@ done <"$work/keys"
 
 terms "$pages/autoenrolld.8.scd" | sed -n 's/^OPTIONS \(.*\)|.*/\1/p' >"$work/page"
 "$at/sbin/autoenrolld" --help | sed -nE 's/^  (--[^ ]+).*/\1/p' | same "autoenrolld(8)"
+
+# --- autoenroll-server-ref(8): verbs, options, server.conf ---
+
+server() { "$at/bin/autoenroll-server-ref" "$@"; }
+terms "$pages/autoenroll-server-ref.8.scd" >"$work/terms"
+verbs=$(server --help | sed -nE 's/^  ([a-z]+).*/\1/p')
+sed -n 's/^VERBS \(.*\)|.*/\1/p' "$work/terms" >"$work/page"
+same "autoenroll-server-ref(8)" <<<"$verbs"
+
+sed -n 's/^OPTIONS \(.*\)|.*/\1/p' "$work/terms" >"$work/page"
+server --help | sed -nE 's/^  ([a-z]+( [a-z]+)?) .*/\1/p' | while read -r verb; do
+    server $verb --help | sed -nE 's/^  (--[a-z-]+).*/\1/p'
+done | sort -u | same "autoenroll-server-ref(8)"
+
+grep '^[a-z]' "$work/terms" | cut -d'|' -f1 >"$work/page"
+{
+    awk 'match($0, /^static const struct field [a-z]+_fields/) { section = substr($5, 1, index($5, "_") - 1) }
+        section && match($0, /^    (AT\(|\{)"[A-Za-z0-9]+"/) { split($0, part, "\""); print section, part[2] }
+        /^};/ { section = "" }' "$AE_SOURCE/server-ref/config.c" | sed 's/^limit /limits /'
+    sed -nE 's/^    (ROW|WORDS)\("([a-z-]+)".*/misbehave \2/p' "$AE_SOURCE/server-ref/misbehave.c"
+} | same "server.conf"
 exit $wrong
