@@ -1,100 +1,133 @@
+#include <errno.h>
 #include <getopt.h>
+#include <locale.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "agent/ctl/decode.h"
-#include "protocol/base/printable.h"
+#include "agent/ctl/complete.h"
+#include "agent/ctl/health.h"
 #include "protocol/base/secret.h"
+#include "protocol/base/when.h"
 
-#define PROGRAM     "autoenroll"
 #define EXIT_USAGE  64
 #define EXIT_FAILED 1
 
-struct options {
-    bool json;
-};
-
-/*
- * Prints what can be read also of a broken message. Exit status 1: the input is wrong, standard error says where.
- */
-static int decode_verb(const struct options *options, char **arguments)
+/* Reads every option, of whatever verb; *given: which ones. 0 or -1. */
+static int parse(int argc, char **argv, struct ctl *ctl, uint32_t *given)
 {
-    CLEANUP(node_freep) struct node *tree = node_new();
-    CLEANUP(bytes_wipe) struct bytes input = {0};
-    CLEANUP(err_freep) struct err *err = NULL;
-    CLEANUP(mem_freep) char *name = printable_text(arguments[0]);
-    int r = decode_read(arguments[0], &input, &err);
+    struct option options[VERB_OPTION__MAX + 1] = {0};
+    int c, index = 0;
 
-    if (r >= 0) {
-        r = decode(tree, &input, &err);
-        if (r < 0)
-            err_wrap(&err, "%s", name);
-        if ((options->json ? node_print_json : node_print)(tree, stdout, &err) < 0)
-            r = -1;
+    for (int i = 0; i < VERB_OPTION__MAX; i++)
+        options[i] = (struct option){.name = verb_options[i].name, .has_arg = verb_options[i].argument ? 1 : 0};
+    while ((c = getopt_long(argc, argv, "", options, &index)) != -1) {
+        char *member;
+
+        if (c != 0)
+            return -1;
+        member = (char *)ctl + verb_options[index].offset;
+        if (verb_options[index].argument)
+            memcpy(member, &optarg, sizeof(optarg));
+        else
+            *(bool *)(void *)member = true;
+        *given |= 1u << index;
     }
-    if (r >= 0)
+    ctl->arguments = argv + optind;
+    ctl->n_arguments = (size_t)(argc - optind);
+    return 0;
+}
+
+/* Finds the verb, and checks that options and arguments are its own. 0 or -1, having said what is wrong. */
+static int check(struct ctl *ctl, uint32_t given)
+{
+    size_t used = 0;
+
+    ctl->verb = verb_find(ctl->arguments, ctl->n_arguments, &used);
+    if (!ctl->verb) {
+        if (ctl->n_arguments)
+            fprintf(stderr, PROGRAM ": there is no verb '%s'\n", ctl->arguments[0]);
+        return -1;
+    }
+    ctl->arguments += used;
+    ctl->n_arguments -= used;
+    for (int i = 0; i < VERB_OPTION__MAX; i++) {
+        if (!((given >> i) & 1) || verb_has_option(ctl->verb, (enum verb_option)i))
+            continue;
+        fprintf(stderr, PROGRAM ": %s has no option --%s\n", ctl->verb->name, verb_options[i].name);
+        return -1;
+    }
+    if (ctl->help || (ctl->n_arguments >= ctl->verb->least && ctl->n_arguments <= ctl->verb->most))
         return 0;
+    fprintf(stderr, PROGRAM ": %s takes %s\n", ctl->verb->name,
+        ctl->verb->arguments ? ctl->verb->arguments : "no arguments");
+    return -1;
+}
+
+static int usage(const struct ctl *ctl)
+{
+    fprintf(stderr, "try '" PROGRAM "%s%s --help'\n", ctl->verb ? " " : "", ctl->verb ? ctl->verb->name : "");
+    return EXIT_USAGE;
+}
+
+/* A failure to reach the bus is told by those who need it. */
+static int connect_bus(struct ctl *ctl, struct err **errp)
+{
+    if (ctl->bus && strcmp(ctl->bus, "system") != 0 && strcmp(ctl->bus, "session") != 0)
+        return err_set(errp, ERR_USAGE, "--bus is system or session, not '%s'", ctl->bus);
+    return client_open(ctl->bus && strcmp(ctl->bus, "session") == 0, &ctl->client, errp);
+}
+
+static int run(struct ctl *ctl)
+{
+    CLEANUP(err_freep) struct err *err = NULL;
+    const struct verb *verb = ctl->verb;
+    int r = verb->flags & VERB_LOCAL ? 0 : connect_bus(ctl, &err);
+
+    if (r == 0)
+        r = verb->run(ctl, &err);
+    if (fflush(stdout) != 0 && errno != EPIPE && r >= 0) /* a reader may have enough */
+        r = err_set(&err, ERR_STORE, "writing standard output: %m");
+    if (r >= 0)
+        return r;
     err_print(PROGRAM, err);
-    return EXIT_FAILED;
-}
-
-static const struct verb {
-    const char *name, *arguments, *help;
-    int n_arguments;
-    int (*run)(const struct options *options, char **arguments);
-} verbs[] = {
-    {"decode", "FILE|-",
-        "prints what a message of these protocols says: envelope, policy, request, answer, fault,\n"
-        "      PKCS#10, CMC, CMS, certificate; as XML, PEM, base64 or DER. Exit status 1: the input is wrong",
-        1, decode_verb},
-};
-
-static int usage(FILE *out, int status)
-{
-    fprintf(out, "usage: " PROGRAM " [--json] VERB ...\n\n");
-    for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
-        fprintf(out, "  %s %s\n      %s\n", verbs[i].name, verbs[i].arguments, verbs[i].help);
-    fprintf(out, "\n  --json     as JSON\n  --version  which version this is\n  --help     this text\n");
-    return status;
-}
-
-static const struct verb *find_verb(const char *name)
-{
-    for (size_t i = 0; name && i < ARRAY_SIZE(verbs); i++)
-        if (strcmp(verbs[i].name, name) == 0)
-            return &verbs[i];
-    return NULL;
+    if (err_kind(err) == ERR_USAGE)
+        return EXIT_USAGE;
+    if (verb->flags & VERB_HEALTH && err_kind(err) == ERR_MISSING)
+        return health_status(HEALTH_MISSING);
+    return verb->flags & (VERB_LOCAL | VERB_HEALTH) ? EXIT_FAILED : err_kind_status(err_kind(err));
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option long_options[] = {
-        {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},
-        {0},
-    };
-    struct options options = {0};
-    const struct verb *verb;
-    int c;
+    struct ctl ctl = {.now = when_now()};
+    uint32_t given = 0;
+    int status;
 
     secret_harden_process();
-    while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
-        switch (c) {
-        case 'j':
-            options.json = true;
-            break;
-        case 'h':
-            return usage(stdout, 0);
-        case 'v':
-            printf(PROGRAM " " AE_VERSION "\n");
-            return 0;
-        default:
-            return usage(stderr, EXIT_USAGE);
-        }
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (!setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1)
+        (void)setlocale(LC_CTYPE, "C.UTF-8"); /* what we print is UTF-8; how wide it is must be known */
+    ctl.screen = screen_of(stdout);
+    if (parse(argc, argv, &ctl, &given) < 0)
+        return usage(&ctl);
+    if (ctl.version) {
+        printf(PROGRAM " " AE_VERSION "\n");
+        return 0;
     }
-    verb = find_verb(argv[optind]);
-    if (!verb || argc - optind - 1 != verb->n_arguments)
-        return usage(stderr, EXIT_USAGE);
-    return verb->run(&options, argv + optind + 1);
+    if (ctl.complete)
+        status = complete_words(&ctl, ctl.arguments, ctl.n_arguments);
+    else if (ctl.help && !ctl.n_arguments) {
+        verb_print_usage(stdout);
+        return 0;
+    } else if (check(&ctl, given) < 0)
+        return usage(&ctl);
+    else if (ctl.help) {
+        verb_print_help(ctl.verb, stdout);
+        return 0;
+    } else
+        status = run(&ctl);
+    client_free(ctl.client);
+    return status;
 }

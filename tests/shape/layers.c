@@ -24,7 +24,7 @@ static const struct {
         "agent/install/ agent/submit/ agent/request/ agent/config/ agent/job/ agent/key/ policy/ protocol/"},
     {"agent/daemon/", "agent/config/ agent/job/ policy/ protocol/base/"}, /* parses nothing from outside */
     {"agent/deploy/", "agent/config/ agent/job/ policy/ protocol/"},
-    {"agent/ctl/", "agent/config/ agent/job/ policy/ protocol/"},
+    {"agent/ctl/", "agent/request/machine agent/config/ agent/job/ policy/ protocol/"},
     {"server-ref/", "agent/key/ protocol/"},
 };
 
@@ -138,7 +138,7 @@ TEST(headers_compile_alone)
 
     assert_int_equal(
         testing_shell(NULL,
-            "cd '%s' && flags=$(pkg-config --cflags libxml-2.0 p11-kit-1 libcurl libcrypto jansson) && status=0 && "
+            "cd '%s' && flags=$(pkg-config --cflags libxml-2.0 p11-kit-1 libcurl libcrypto jansson dbus-1) && status=0 && "
             "for header in $(find " CODE " tests -name '*.h'); do "
             "  echo \"#include \\\"$header\\\"\" | gcc -std=gnu11 -Wall -Wextra -Werror -fsyntax-only -D_GNU_SOURCE "
             "-DOPENSSL_API_COMPAT=30000 -DOPENSSL_NO_DEPRECATED -I. $flags -x c - || { echo \"$header\" >&2; status=1; }; "
