@@ -67,18 +67,22 @@ static int make_directory(const char *path, mode_t mode, const struct account *o
 /* Those that root has to give away. Below them it makes nothing: a path through them leads where their owner likes. */
 static int make_directories(struct agent *agent, struct err **errp)
 {
+    static const struct account root = {0};
     const struct {
         const char *path;
         mode_t mode;
         const struct account *owner;
     } rows[] = {
-        {agent->options->state_dir, 0711, &agent->daemon_account},
+        /* Root's: neither the daemon nor a worker can put another directory in the place of one of these. */
+        {agent->options->state_dir, 0711, &root},
         {agent->paths.private, 0700, &agent->daemon_account},
-        {agent->paths.token, 0700, &agent->worker_account},
         {agent->paths.public, 0755, &agent->daemon_account},
+        {agent->paths.token, 0700, &agent->worker_account},
     };
+    /* Behind a socket workers are another user, who has his directory, and we may not even look into it. */
+    size_t n = ARRAY_SIZE(rows) - (agent->options->worker_socket ? 1 : 0);
 
-    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+    for (size_t i = 0; i < n; i++)
         if (make_directory(rows[i].path, rows[i].mode, rows[i].owner, errp) < 0)
             return -1;
     return 0;
