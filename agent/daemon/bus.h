@@ -63,7 +63,8 @@ enum bus_property_flags {
     BUS_CONSTANT = 1, /* as long as the object is there */
     BUS_BULKY = 2,    /* given by Get and GetAll, and left out of GetManagedObjects and InterfacesAdded */
 };
-/* Either @get, or the member of @about at @offset: char * for s (NULL is ""), int64_t x, uint32_t u, bool b. */
+/* Either @get, or the member of @about at @offset: char * for s (NULL is ""), int64_t x, uint32_t u, bool b, struct
+ * strlist as. */
 struct bus_property {
     const char *name, *signature;
     void (*get)(void *self, const void *about, struct bus_out *out);
@@ -75,6 +76,7 @@ struct bus_property {
     .signature = (sig),                                                                                                \
     .offset = offsetof(type, member) + 0 * sizeof(char[_Generic(((type *)0)->member, c_type : 1, default               \
                                                                 : -1)])
+#define BUS_MEMBER_TEXTS(type, member) BUS_MEMBER(type, member, "as", struct strlist)
 
 struct bus_signal {
     const char *name, *in, *in_names;

@@ -214,6 +214,9 @@ static void put_member(struct bus_out *out, char type, const void *at)
     case 'u':
         bus_put_u32(out, *(const uint32_t *)at);
         break;
+    case 'a':
+        bus_put_texts(out, at);
+        break;
     default:
         bus_put_bool(out, *(const bool *)at);
     }

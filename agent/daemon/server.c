@@ -144,3 +144,13 @@ void server_clear_failure(struct server_state *server)
     free(TAKE(server->hint));
     server->error_kind = 0;
 }
+
+void server_set_password(struct server_state *server, struct secret *password, bool once)
+{
+    secret_free(server->password);
+    server->password = password;
+    server->once = password && once;
+    server->proven = false;
+    if (password)
+        server->refused_at = 0;
+}

@@ -47,6 +47,9 @@ int server_save(const char *dir, const struct server_state *server, struct err *
 enum server_password { SERVER_PASSWORD_FREE, SERVER_PASSWORD_WAIT, SERVER_PASSWORD_REFUSED };
 void server_password_refused(struct server_state *server, int64_t now); /* one that was handed over is forgotten */
 enum server_password server_password(const struct server_state *server, int64_t now);
+/* A person hands one over: takes @password; what was refused before counts no more. NULL: forgets the one that is held.
+ */
+void server_set_password(struct server_state *server, struct secret *password, bool once);
 
 void server_set_failure(struct server_state *server, const struct err *why);
 void server_clear_failure(struct server_state *server);
