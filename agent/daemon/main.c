@@ -16,7 +16,7 @@
 #define PROGRAM          "autoenrolld"
 #define DEFAULT_STATE    "/var/lib/autoenroll"
 #define DEFAULT_RUNTIME  "/run/autoenroll"
-#define INSTALLED_WORKER "/usr/libexec/autoenroll/autoenroll-worker"
+#define INSTALLED_WORKER AE_LIBEXEC "/autoenroll-worker"
 
 /* One row an option: name, argument (NULL: none), what it does, and where it goes. */
 enum option_target { TO_TEXT, TO_FLAG };
