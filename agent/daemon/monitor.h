@@ -21,13 +21,14 @@ void monitor_pulse(struct agent *agent);
 bool monitor_is_busy(const struct agent *agent); /* a worker of its own runs, or will without anybody asking */
 
 /*
- * Has a worker look whether key, certificate, published files and chain of @record are as they should be; what comes of
- * it is stored in the record: verified_at, verify_problem, names_differ, issuer_not_after, anchor_not_after. The record
- * is busy meanwhile.
+ * Has a worker look whether key, certificate, published files and chain of @record are as they should be, as soon as
+ * there is room and no other worker is at the record. What comes of it is stored in the record: verified_at,
+ * verify_problem, names_differ, issuer_not_after, anchor_not_after. The record is busy meanwhile.
  *
- * @done  called once, from the loop. @result NULL: the look itself failed, and @why says so; the record then keeps
- *        what it had. Both are borrowed during the call. May be NULL.
- * 0, or -1 and @done is never called: ERR_BUSY (a worker is at it), ERR_MISSING (no certificate), ERR_INTERNAL.
+ * @done  called once, from the loop, or when the record is removed or the monitor closed before. @result NULL: there
+ *        was no look, and @why says so; a token that cannot be used is the record's problem then. Both are borrowed
+ *        during the call. May be NULL.
+ * 0, or -1 and @done is never called: ERR_MISSING (no certificate), ERR_POLICY (cloned), ERR_INTERNAL (no monitor).
  */
 typedef void monitor_verified(
     void *ctx, struct record *record, const struct job_verified *result, const struct err *why);
