@@ -229,6 +229,16 @@ void agent_listen(struct agent *agent, agent_listener *call, void *self)
     *hearer = (struct agent_hearer){call, self};
 }
 
+void agent_unlisten(struct agent *agent, const void *self)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < agent->n_listeners; i++)
+        if (agent->listeners[i].self != self)
+            agent->listeners[kept++] = agent->listeners[i];
+    agent->n_listeners = kept;
+}
+
 void agent_tell(struct agent *agent, const struct agent_news *news)
 {
     for (size_t i = 0; i < agent->n_listeners; i++)

@@ -128,6 +128,7 @@ int agent_adopt(struct agent *agent, struct err **errp);
 int agent_reset(struct agent *agent, struct err **errp);
 
 void agent_listen(struct agent *agent, agent_listener *call, void *self);
+void agent_unlisten(struct agent *agent, const void *self); /* not from within news */
 void agent_tell(struct agent *agent, const struct agent_news *news);
 /* For the commonest: a record, a server. */
 void agent_tell_record(struct agent *agent, enum agent_event event, struct record *record);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "agent/daemon/bus_inside.h"
 #include "agent/daemon/bus_objects.h"
 #include "agent/daemon/watch.h"
 
@@ -122,5 +123,7 @@ int bus_open(struct agent *agent, void (*up)(void *self, bool owned), struct bus
 
 void bus_close(struct bus *bus)
 {
+    if (bus)
+        agent_unlisten(bus->config.self, bus);
     bus_free(bus);
 }
