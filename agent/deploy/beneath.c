@@ -59,11 +59,15 @@ int beneath_directory(int dir, const char *path, int *out, struct err **errp)
     return BENEATH_OPEN;
 }
 
-static int check_file(int fd, const char *name, size_t max, struct err **errp)
+/*
+ * The count of names is what it is at this moment: whoever owns the directory can take the second one away just now. A
+ * file of the same owner, though, holds nothing that this owner could not read.
+ */
+static int check_file(int fd, int dir, const char *name, size_t max, struct err **errp)
 {
-    struct stat st;
+    struct stat st, home;
 
-    if (fstat(fd, &st) < 0)
+    if (fstat(fd, &st) < 0 || fstat(dir, &home) < 0)
         return err_set(errp, ERR_STORE, "reading '%s': %m", name);
     if (!S_ISREG(st.st_mode))
         return err_set(errp, ERR_UNTRUSTED, "'%s' is no regular file", name);
@@ -71,6 +75,8 @@ static int check_file(int fd, const char *name, size_t max, struct err **errp)
         err_set(errp, ERR_UNTRUSTED, "'%s' has %lu names", name, (unsigned long)st.st_nlink);
         return err_hint(errp, "a file with a second name may be somebody else's: remove the hard link");
     }
+    if (st.st_uid != home.st_uid)
+        return err_set(errp, ERR_UNTRUSTED, "'%s' belongs to another user than its directory", name);
     if (st.st_size < 0 || (size_t)st.st_size > max)
         return err_set(errp, ERR_UNTRUSTED, "'%s' is larger than %zu bytes", name, max);
     return 0;
@@ -101,7 +107,7 @@ int beneath_read(int dir, const char *name, size_t max, struct bytes *out, struc
 
     if (fd < 0)
         return not_opened(name, errp);
-    if (check_file(fd, name, max, errp) < 0)
+    if (check_file(fd, dir, name, max, errp) < 0)
         return -1;
     if (read_all(fd, name, max, &content, errp) < 0) {
         bytes_wipe(&content);

@@ -20,8 +20,9 @@ int beneath_root(const char *path, int *out, struct err **errp);
 int beneath_directory(int dir, const char *path, int *out, struct err **errp);
 
 /*
- * Reads the file @name in @dir: a regular file with one name only (a second one may be another's secret), of at most
- * @max bytes. What @out held is freed; out->secret stays as it is. BENEATH_*, or -1: ERR_UNTRUSTED, ERR_STORE.
+ * Reads the file @name in @dir: a regular file of the directory's owner, with one name only (a second one may be
+ * another's secret), of at most @max bytes. What @out held is freed; out->secret stays as it is. BENEATH_*, or -1:
+ * ERR_UNTRUSTED, ERR_STORE.
  */
 int beneath_read(int dir, const char *name, size_t max, struct bytes *out, struct err **errp);
 

@@ -198,5 +198,6 @@ int main(int argc, char **argv)
     secret_harden_process();
     (void)umask(022);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN);
     return cmd.follow ? follow(&cmd) : pass(&cmd);
 }
