@@ -94,6 +94,8 @@ static void *end_with_the_daemon(void *arg)
     (void)arg;
     while (poll(&channel, 1, -1) <= 0)
         ;
+    if (channel.revents & POLLNVAL) /* closed by ourselves: the job is done */
+        return NULL;
     _exit(EXIT_FAILURE);
 }
 
