@@ -82,6 +82,45 @@ TEST(http_post_gives_status_headers_and_body)
     assert_string_equal(s.answer.location, "https://elsewhere.example/");
 }
 
+static void ask_for_time(const struct bytes *body, struct bytes *http, void *arg)
+{
+    (void)body;
+    rogue_http(http, "503 Service Unavailable", arg, &(struct bytes){0});
+}
+
+TEST(http_post_understands_each_form_of_retry_after)
+{
+    static const struct {
+        const char *headers;
+        bool set;
+        uint32_t seconds;
+    } rows[] = {
+        {"Retry-After: 120\r\n", true, 120},
+        {"retry-after:\t0 \r\n", true, 0},
+        {"Retry-After: 4294967295\r\n", true, UINT32_MAX},
+        {"Retry-After: 99999999999999999999999\r\n", true, UINT32_MAX},
+        {"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: Sun, 06 Nov 1994 09:49:37 GMT\r\n", true, 3600},
+        {"Retry-After: Sun, 06 Nov 1994 09:49:37 GMT\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n", true, 3600},
+        {"Retry-After: Sun, 06 Nov 1994 09:49:37 GMT\r\n", false, 0}, /* long ago, by our own clock */
+        {"Retry-After: -5\r\n", false, 0},
+        {"Retry-After: 12x\r\n", false, 0},
+        {"Retry-After: soon\r\n", false, 0},
+        {"Retry-After:\r\n", false, 0},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        CLEANUP(mem_freep) char *headers = mem_strdup(rows[i].headers);
+        CLEANUP(scene_clear) struct scene s = {.server = {.answer = ask_for_time, .arg = headers}};
+
+        start(&s);
+        bytes_set(&s.body, "hello", 5);
+        assert_ok(post(&s, "x", 0, 0) == 0, s.err);
+        assert_int_equal(s.answer.status, 503);
+        if (s.answer.retry_after.set != rows[i].set || s.answer.retry_after.value != rows[i].seconds)
+            fail_msg("%s: %u", rows[i].headers, s.answer.retry_after.value);
+    }
+}
+
 /* The exchange must fail for this reason, and nothing of ours be read by the server. */
 static void refuses(struct scene *s, enum err_kind kind, const char *text)
 {
