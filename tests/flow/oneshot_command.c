@@ -39,7 +39,7 @@ TEST(help_names_every_option_and_ends_with_0)
 
 TEST(command_line_that_is_wrong_ends_with_64_and_says_how_to_get_help)
 {
-    static const char *const wrong[] = {"", "--oneshot --nonsense", "--oneshot something", "--renew", "enroll"};
+    static const char *const wrong[] = {"--oneshot --nonsense", "--oneshot something", "--renew", "--renew web", "enroll"};
 
     for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
         CLEANUP(bytes_clear) struct bytes out = {0};
