@@ -86,8 +86,7 @@ struct record {
     uint32_t attempts;    /* in all */
     int64_t last_attempt, last_success;
     int64_t pending_since;
-    uint32_t
-        notified; /* the threshold, in seconds, that was announced last for the current pair; 0: none; see expiry.h */
+    uint32_t notified; /* threshold in seconds that was announced last for the current pair; 0: none; expiry.h */
 
     int64_t verified_at;
     char *verify_problem;                       /* NULL: key, certificate and files are as they should be */
