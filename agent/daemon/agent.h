@@ -91,7 +91,8 @@ struct agent {
     struct task_list tasks;
     struct strlist problems;      /* with records, for a person */
     struct job_token_list tokens; /* as seen last */
-    struct group_list *groups;    /* owned; made anew when the configuration is */
+    bool looking_at_tokens;
+    struct group_list *groups; /* owned; made anew when the configuration is */
     int lock;
     int64_t now;          /* of this turn of the loop: agent_tell_time */
     bool clock_is_back;   /* the clock is before the last time we saw, or before the build: nothing is retired */

@@ -8,6 +8,7 @@
 #include "agent/daemon/group.h"
 #include "agent/daemon/monitor.h"
 #include "agent/daemon/retire.h"
+#include "agent/daemon/tokens.h"
 #include "policy/schedule.h"
 #include "protocol/base/printable.h"
 #include "protocol/base/when.h"
@@ -422,6 +423,8 @@ static int pulse_by_itself(struct agent *agent, struct err **errp)
     }
     engine->last_pulse = agent->now;
     engine_at(agent, engine_next_pulse(agent));
+    if (!agent->cloned)
+        tokens_look(agent);
     if (agent->monitor)
         monitor_pulse(agent);
     agent_tell(agent, &(struct agent_news){.event = AGENT_CHANGED});
@@ -477,6 +480,7 @@ static void on_timer(evutil_socket_t fd, short what, void *ctx)
         if (agent->options->oneshot)
             (void)event_base_loopbreak(agent->base);
     }
+    agent_tell(agent, &(struct agent_news){.event = AGENT_TICK});
     agent_tell(agent, &(struct agent_news){.event = AGENT_TICK});
     sleep_until_next(agent);
 }
