@@ -41,7 +41,8 @@ static bool no_enroll(const struct weighing *w)
 
 static bool no_autoenroll(const struct weighing *w)
 {
-    return !w->wish && !(w->held && w->held->by_person) && !w->template->autoenroll && !(w->renewal && renews_by_key(w->template));
+    return !w->wish && !(w->held && w->held->by_person) && !w->template->autoenroll &&
+           !(w->renewal && renews_by_key(w->template));
 }
 
 static bool for_users(const struct weighing *w)
@@ -352,16 +353,21 @@ static char *not_yet(const struct weighing *w, const struct plan *plan, int64_t 
         "valid for %s more; its renewal is planned for %s (the window %s %s)", left, planned, tense, opens);
 }
 
+static struct schedule_question schedule_of(const struct weighing *w)
+{
+    return (struct schedule_question){.not_before = w->held->not_before,
+        .not_after = w->held->not_after,
+        .renewal_period = w->template->renewal,
+        .seed = w->held->seed,
+        .hours = w->question->hours};
+}
+
 /* Its age, or what the policy has come to want, decides; the names that it has stay. */
 static struct verdict weigh_renewal(const struct weighing *w)
 {
     const struct held_cert *held = w->held;
     int64_t now = w->question->now;
-    struct schedule_question when = {.not_before = held->not_before,
-        .not_after = held->not_after,
-        .renewal_period = w->template->renewal,
-        .seed = held->seed,
-        .hours = w->question->hours};
+    struct schedule_question when = schedule_of(w);
     int64_t start = schedule_renewal_start(held->not_before, held->not_after, w->template->renewal);
     struct plan plan = plan_renewal(w, &when);
     CLEANUP(mem_freep) char *why = plan.why;
@@ -379,6 +385,29 @@ static struct verdict weigh_renewal(const struct weighing *w)
             why ? TAKE(why) : mem_printf("it expires in %s, which is inside the renewal period", left));
     verdict.renew_at = at;
     return verdict;
+}
+
+/* An attempt that failed or was interrupted goes on, in the maintenance hours where it is to replace what works. */
+static struct verdict weigh_resume(const struct weighing *w)
+{
+    int64_t now = w->question->now;
+    CLEANUP(mem_freep) char *until = NULL;
+    struct verdict verdict;
+
+    if (valid_at(w->held, now) && !w->held->again) {
+        struct schedule_question when = schedule_of(w);
+        int64_t planned = w->held->renew_at ? w->held->renew_at : schedule_renewal_moment(&when);
+        int64_t at = schedule_in_hours(&when, planned < now ? planned : now, now);
+
+        if (now < at) {
+            until = when_format(at);
+            verdict =
+                say(DECIDE_LEAVE, mem_printf("an attempt failed and waits for the maintenance hours, until %s", until));
+            verdict.renew_at = at;
+            return verdict;
+        }
+    }
+    return limited(w, DECIDE_RESUME, mem_strdup("an attempt was interrupted"));
 }
 
 static struct verdict weigh_valid(const struct weighing *w)
@@ -444,7 +473,7 @@ static struct verdict weigh(const struct weighing *w)
     if (w->held && w->held->pending) /* row a */
         return say(DECIDE_POLL, mem_strdup("the CA has the request under submission"));
     if (w->held && w->held->under_way)
-        return limited(w, DECIDE_RESUME, mem_strdup("an attempt was interrupted"));
+        return weigh_resume(w);
     next = successor(w->question, t);
     if (next && !w->wish) /* 6.4 row 11, 6.5 row f */
         return say(DECIDE_SKIP, mem_printf("template '%s' supersedes it", next->name));

@@ -11,7 +11,7 @@
 #define FIRST_WAIT (5 * WHEN_MINUTE) /* ceilings of a retry */
 #define LAST_WAIT  (8 * WHEN_HOUR)
 #define RESERVE    (2 * WHEN_DAY)
-#define WEEK       (7 * WHEN_DAY)
+#define STRETCH    (56 * WHEN_DAY) /* of a window whose maintenance hours are looked at */
 
 /* --- numbers from outside never overflow --- */
 
@@ -176,17 +176,17 @@ struct opening {
  */
 static bool opening_on(const struct schedule_hours *hours, const struct tm *first, int on, struct opening *out)
 {
-    struct tm noon = {.tm_year = first->tm_year,
+    int weekday = (first->tm_wday + on + N_DAYS) % N_DAYS;
+    struct tm from = {.tm_year = first->tm_year,
         .tm_mon = first->tm_mon,
         .tm_mday = first->tm_mday + on,
-        .tm_hour = 12,
+        .tm_hour = hours->from / 60,
+        .tm_min = hours->from % 60,
         .tm_isdst = -1};
-    struct tm from = noon, to = noon;
+    struct tm to = from;
 
-    if (mktime(&noon) == -1 || (hours->days && !(hours->days >> noon.tm_wday & 1)))
+    if (hours->days && !(hours->days >> weekday & 1))
         return false;
-    from.tm_hour = hours->from / 60;
-    from.tm_min = hours->from % 60;
     to.tm_mday += hours->to <= hours->from;
     to.tm_hour = hours->to / 60;
     to.tm_min = hours->to % 60;
@@ -254,14 +254,14 @@ static int64_t open_seconds(const struct schedule_hours *hours, const struct ope
     return total;
 }
 
-/* About a week of @span around @moment, or all of it where it is shorter: what repeats is looked at once. */
-static struct opening week_around(const struct opening *span, int64_t moment)
+/* Some weeks of @span around @moment, or all of it where it is not longer: a window may last for centuries. */
+static struct opening stretch_around(const struct opening *span, int64_t moment)
 {
-    int64_t weeks = at_least((span->to - span->from) / WEEK, 1);
-    int64_t week = at_most((moment - span->from) / WEEK, weeks - 1);
-    int64_t from = span->from + week * WEEK;
+    int64_t stretches = at_least((span->to - span->from) / STRETCH, 1);
+    int64_t stretch = at_most((moment - span->from) / STRETCH, stretches - 1);
+    int64_t from = span->from + stretch * STRETCH;
 
-    return (struct opening){from, week == weeks - 1 ? span->to : from + WEEK};
+    return (struct opening){from, stretch == stretches - 1 ? span->to : from + STRETCH};
 }
 
 int64_t schedule_renewal_moment(const struct schedule_question *q)
@@ -269,15 +269,15 @@ int64_t schedule_renewal_moment(const struct schedule_question *q)
     int64_t window = window_of(q);
     struct opening span = {q->not_after - window, q->not_after - reserve_of(window)};
     int64_t moment = span.from + part_of(span.to - span.from, q->seed, 1);
-    struct opening week = week_around(&span, moment);
+    struct opening stretch = stretch_around(&span, moment);
     int64_t open;
 
     if (!q->hours.set)
         return moment;
-    open = open_seconds(&q->hours, &week, 0, NULL);
+    open = open_seconds(&q->hours, &stretch, 0, NULL);
     if (!open)
         return schedule_in_hours(q, moment, moment);
-    open_seconds(&q->hours, &week, part_of(open, q->seed, 2), &moment);
+    open_seconds(&q->hours, &stretch, part_of(open, q->seed, 2), &moment);
     return moment;
 }
 

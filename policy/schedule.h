@@ -43,7 +43,7 @@ uint64_t schedule_seed(uint64_t machine, const void *key_id, size_t len);
  * The moment at which this machine renews this certificate: spread evenly over the window but for its last part, so
  * that a fleet that was imaged in one hour does not renew in one. That part, two days, but at least a sixteenth and at
  * most a quarter of the window, is for those who meet a failure. Where there are maintenance hours it is spread evenly
- * over those of a week. Between schedule_renewal_start and not_after.
+ * over those. Between schedule_renewal_start and not_after.
  */
 int64_t schedule_renewal_moment(const struct schedule_question *q);
 /*

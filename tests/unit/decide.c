@@ -425,6 +425,13 @@ TEST(decide_waits_for_the_maintenance_hours_unless_it_would_be_too_late)
     assert_in_range(d.renew_at, missed + 6 * WHEN_DAY, missed + 8 * WHEN_DAY);
     q.now = d.renew_at;
     assert_int_equal(decide_at(PLAIN, held, q, &list).action, DECIDE_RENEW);
+    held.under_way = true; /* it failed, and was planned for the hours before these */
+    held.renew_at = missed;
+    q.now = missed + WHEN_DAY;
+    assert_contains(decide_at(PLAIN, held, q, &list).reason, "waits for the maintenance hours, until");
+    q.now = list.items[0].renew_at;
+    assert_int_equal(decide_at(PLAIN, held, q, &list).action, DECIDE_RESUME);
+    held.under_way = false;
     q.now = held.not_after - 2 * WHEN_DAY; /* a Monday */
     assert_int_equal(decide_at(PLAIN, held, q, &list).action, DECIDE_RENEW);
 }

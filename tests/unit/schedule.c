@@ -278,7 +278,7 @@ TEST(schedule_spreads_machines_evenly_over_the_maintenance_hours)
     for (size_t i = 0; i < ARRAY_SIZE(quarters); i++)
         assert_in_range(quarters[i], 900, 1100);
     for (size_t i = 0; i < ARRAY_SIZE(weekends); i++)
-        assert_in_range(weekends[i], 500, 900);
+        assert_in_range(weekends[i], 600, 900);
 }
 
 TEST(schedule_does_without_maintenance_hours_where_none_come_in_time)
