@@ -117,16 +117,17 @@ static bool is_local(enum err_kind kind)
     return kind == ERR_TOKEN || kind == ERR_STORE || kind == ERR_BUSY || kind == ERR_INTERNAL;
 }
 
-static int64_t next_try(struct agent *agent, const struct record *record, const struct err *why, uint32_t retry_after)
+int64_t errand_next_try(
+    const struct record *record, enum err_kind kind, uint32_t retry_after, int64_t now, uint32_t chance)
 {
-    const struct schedule_failure failure = {.retry = err_kind_retry(err_kind(why)) || err_kind(why) == ERR_INTERNAL,
-        .local = is_local(err_kind(why)),
+    const struct schedule_failure failure = {.retry = err_kind_retry(kind) || kind == ERR_INTERNAL,
+        .local = is_local(kind),
         .failures = record->failures,
         .retry_after = retry_after,
         .not_before = record->current.facts.not_before,
         .not_after = record_has_certificate(record) ? record->current.facts.not_after : 0,
-        .now = agent->now,
-        .chance = engine_chance()};
+        .now = now,
+        .chance = chance};
 
     return schedule_retry(&failure);
 }
@@ -138,7 +139,8 @@ static void take_failure(struct agent *agent, struct record *record, const struc
     after_failure(agent, record, why); /* first: a refused request is not pending any more */
     record->failures++;
     record_set_failure(record, agent->now, why, event->endpoints, event->n_endpoints);
-    record->next_attempt = next_try(agent, record, why, engine_retry_after(event));
+    record->next_attempt =
+        errand_next_try(record, err_kind(why), engine_retry_after(event), agent->now, engine_chance());
     if (agent_save_record(agent, record, errp) < 0)
         return;
     agent_tell_record(agent, AGENT_FAILED, record);

@@ -15,6 +15,10 @@ struct held_cert errand_held(const struct agent *agent, const struct record *rec
 /* An attempt was cut off and has not failed: it goes on without a policy. */
 bool errand_is_cut_off(const struct record *record);
 
+/* When @record, whose attempt has failed with @kind at @now, is tried again; pure, with @chance any random number. */
+int64_t errand_next_try(
+    const struct record *record, enum err_kind kind, uint32_t retry_after, int64_t now, uint32_t chance);
+
 /*
  * Goes on with an attempt that was cut off, from wherever it is. A positive outcome, or -1 where records cannot be
  * written.
