@@ -17,7 +17,9 @@
 
 static void set_paths(struct agent_paths *paths, const struct agent_options *options)
 {
-    const char *state = options->state_dir;
+    CLEANUP(mem_freep) char *here = *options->state_dir == '/' ? NULL : getcwd(NULL, 0);
+    CLEANUP(mem_freep)
+    char *state = here ? mem_printf("%s/%s", here, options->state_dir) : mem_strdup(options->state_dir);
 
     paths->private = mem_printf("%s/private", state);
     paths->enrollments = mem_printf("%s/enrollments", paths->private);
