@@ -19,6 +19,7 @@ struct agent_options {
     const char *worker;         /* path of the worker program */
     const char *worker_socket;  /* systemd's; NULL: workers are started by fork and exec */
     const char *deploy_results; /* root's directory with what autoenroll-deploy did; NULL: DIR/deploy */
+    const char *deploy;         /* path of autoenroll-deploy, to start it here; NULL: a .path unit does, or --follow */
     const char *run_as;         /* user names; only as root */
     const char *worker_as;
     const char *renew; /* oneshot: an enrollment's id, or "all": due now, because a person asks; NULL: nothing */
@@ -73,6 +74,7 @@ typedef void agent_listener(void *self, const struct agent_news *news);
 struct group_list;
 struct engine;
 struct monitor;
+struct deployed;
 
 struct agent_hearer {
     agent_listener *call;
@@ -106,6 +108,7 @@ struct agent {
     struct event_base *base;
     struct engine *engine;          /* owned */
     struct monitor *monitor;        /* owned; NULL in oneshot */
+    struct deployed *deployed;      /* owned; NULL where nobody listens to autoenroll-deploy */
     struct agent_hearer *listeners; /* owned array */
     size_t n_listeners;
 };

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent/daemon/deployed.h"
 #include "agent/daemon/engine.h"
 #include "agent/daemon/service.h"
 #include "agent/daemon/status.h"
@@ -49,6 +50,7 @@ static const struct option_row rows[] = {
     TEXT("worker", "FILE", worker, "the worker program (default: beside this one, then " INSTALLED_WORKER ")"),
     TEXT("worker-socket", "PATH", worker_socket, "systemd's socket that starts workers, instead of starting them here"),
     TEXT("deploy-results", "DIR", deploy_results, "what autoenroll-deploy did (default DIR/deploy of the state)"),
+    TEXT("deploy", "FILE", deploy, "start autoenroll-deploy after each change (default: its .path unit does)"),
     TEXT("machine-id", "FILE", machine_id, "says which machine this is (default /etc/machine-id)"),
     TEXT("run-as", "USER", run_as, "as root: who this program becomes (default autoenroll)"),
     TEXT("worker-as", "USER", worker_as, "as root: who workers become (default autoenroll-worker)"),
@@ -149,7 +151,7 @@ static int oneshot(struct agent *agent, struct err **errp)
 {
     const struct engine_report *report;
 
-    if (engine_start(agent, errp) < 0 || engine_walk(agent, &report, errp) < 0)
+    if (deployed_open(agent, errp) < 0 || engine_start(agent, errp) < 0 || engine_walk(agent, &report, errp) < 0)
         return status_of(errp ? *errp : NULL);
     (agent->options->json ? status_print_json : status_print)(agent, report);
     return report->failed ? err_kind_status(report->worst) : 0;
@@ -181,6 +183,7 @@ static int run(const struct command_line *cmd)
         status = status_of(err);
     if (err)
         err_print(PROGRAM, err);
+    deployed_close(&agent);
     agent_close(&agent);
     return status;
 }
