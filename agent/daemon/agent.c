@@ -57,8 +57,20 @@ static bool changes_user(const struct agent *agent)
     return agent->daemon_account.name != NULL;
 }
 
+/* With systemd we never were root: tmpfiles.d has made them, and into those of others, root's too, we may not look. */
+static bool is_made(const char *path, mode_t mode)
+{
+    struct stat st;
+
+    if (geteuid() == 0 || lstat(path, &st) < 0 || !S_ISDIR(st.st_mode))
+        return false;
+    return st.st_uid != geteuid() || (st.st_mode & 07777) == mode;
+}
+
 static int make_directory(const char *path, mode_t mode, const struct account *owner, struct err **errp)
 {
+    if (is_made(path, mode))
+        return 0;
     if (file_make_directory(path, mode, errp) < 0)
         return -1;
     if (owner->name && lchown(path, owner->uid, owner->gid) < 0)
@@ -78,13 +90,11 @@ static int make_directories(struct agent *agent, struct err **errp)
         /* Root's: neither the daemon nor a worker can put another directory in the place of one of these. */
         {agent->options->state_dir, 0711, &root},
         {agent->paths.private, 0700, &agent->daemon_account},
-        {agent->paths.public, 0755, &agent->daemon_account},
         {agent->paths.token, 0700, &agent->worker_account},
+        {agent->paths.public, 0755, &agent->daemon_account},
     };
-    /* Behind a socket workers are another user, who has his directory, and we may not even look into it. */
-    size_t n = ARRAY_SIZE(rows) - (agent->options->worker_socket ? 1 : 0);
 
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
         if (make_directory(rows[i].path, rows[i].mode, rows[i].owner, errp) < 0)
             return -1;
     return 0;
@@ -212,7 +222,7 @@ static void forgotten(struct agent *agent, const struct err *failure)
 
 int agent_reset(struct agent *agent, struct err **errp)
 {
-    if (agent->resetting || !engine_is_idle(agent)) {
+    if (agent->resetting || engine_is_working(agent)) {
         err_set(errp, ERR_BUSY, "workers are at work");
         return err_hint(errp, "try again in a moment");
     }

@@ -88,7 +88,8 @@ uint32_t engine_chance(void)
 
 bool engine_has_room(const struct agent *agent)
 {
-    return !agent->engine->stopping && !agent->retiring && agent->engine->runs < agent->settings.agent.workers;
+    return !agent->engine->stopping && !agent->retiring && !agent->resetting &&
+           agent->engine->runs < agent->settings.agent.workers;
 }
 
 void engine_run_began(struct agent *agent)
@@ -444,6 +445,11 @@ static int look(struct agent *agent, struct err **errp)
     return retire_old(agent, errp);
 }
 
+bool engine_is_working(const struct agent *agent)
+{
+    return agent->engine->runs > 0;
+}
+
 bool engine_is_idle(const struct agent *agent)
 {
     return agent->engine->runs == 0 && !agent->engine->woken;
@@ -473,7 +479,7 @@ static void on_timer(evutil_socket_t fd, short what, void *ctx)
     engine->next = INT64_MAX;
     agent_tell_time(agent);
     task_expire(agent);
-    if (!agent->cloned && look(agent, &why) < 0)
+    if (!agent->cloned && !agent->resetting && look(agent, &why) < 0)
         cannot_write(agent, why);
     if (engine->runs == 0 && !engine->woken) {
         finish_pulses(agent);

@@ -14,6 +14,7 @@ int engine_start(struct agent *agent, struct err **errp); /* after agent_attach.
 void engine_stop(struct agent *agent);                    /* ends the workers; their attempts go on at the next start */
 void engine_wake(struct agent *agent);                    /* something may have changed; coalesced */
 bool engine_is_idle(const struct agent *agent);           /* no worker runs and nothing is due */
+bool engine_is_working(const struct agent *agent);        /* a worker runs */
 int64_t engine_next(const struct agent *agent);           /* when the engine wakes next at the latest */
 int64_t engine_next_pulse(const struct agent *agent);
 
