@@ -8,6 +8,7 @@
 #include "agent/ctl/foresee.h"
 #include "agent/ctl/health.h"
 #include "agent/ctl/model.h"
+#include "protocol/base/printable.h"
 
 /* A call of the enrollment's own interface, or of a server's; *path is owned by the caller, for as long as the call. */
 static struct client_call call_of(const char *kind, const char *interface, const char *id, char **path)
@@ -23,8 +24,9 @@ static bool offers(const json_t *templates, const char *name)
     json_t *t;
     size_t i;
 
-    json_array_foreach(templates, i,
-        t) if (strcmp(model_text(t, "Name"), name) == 0 || strcmp(model_text(t, "Oid"), name) == 0) return true;
+    json_array_foreach (templates, i, t)
+        if (strcmp(model_text(t, "Name"), name) == 0 || strcmp(model_text(t, "Oid"), name) == 0)
+            return true;
     return false;
 }
 
@@ -50,9 +52,9 @@ static char *choose_server(struct ctl *ctl, const char *template, struct err **e
     if (model_read(ctl->client, &model, errp) < 0)
         return NULL;
     servers = json_object_get(model, "servers");
-    json_array_foreach(servers, i,
-        server) if (!found && (json_array_size(servers) == 1 || server_offers(ctl, model_text(server, "id"), template)))
-        found = mem_strdup(model_text(server, "id"));
+    json_array_foreach (servers, i, server)
+        if (!found && (json_array_size(servers) == 1 || server_offers(ctl, model_text(server, "id"), template)))
+            found = mem_strdup(model_text(server, "id"));
     if (!found && json_array_size(servers)) {
         err_set(errp, ERR_MISSING, "no policy server offers a template '%s'", template);
         err_hint(errp, "'" PROGRAM " templates' lists them; or say --server");
@@ -122,7 +124,9 @@ static int choose_enrollments(struct ctl *ctl, bool (*wanted)(const json_t *e), 
         if (r == 0)
             strlist_add(out, ctl->arguments[0]);
     } else
-        json_array_foreach(list, i, e) if (wanted(e)) strlist_add(out, model_text(e, "id"));
+        json_array_foreach (list, i, e)
+            if (wanted(e))
+                strlist_add(out, model_text(e, "id"));
     json_decref(model);
     return r;
 }
@@ -216,25 +220,39 @@ int ask_server_test(struct ctl *ctl, struct err **errp)
     return r;
 }
 
-/* How the enrollments do now that they were looked at; the worst of @ids. */
+static void print_health(const json_t *e, enum health health)
+{
+    CLEANUP(mem_freep) char *name = printable_text(model_text(e, "id"));
+    CLEANUP(mem_freep) char *problem = printable_text(model_text(e, "problem"));
+
+    printf("%s: %s%s%s\n", name, health_word(health), *problem ? ": " : "", problem);
+}
+
+/* How @ids do now that they were looked at: the exit status of the worst, or -1. */
 static int healths_of(struct ctl *ctl, const struct strlist *ids, struct err **errp)
 {
     enum health worst = HEALTH_HEALTHY;
-    json_t *model;
+    json_t *model, *list = json_array(), *out = json_pack("{s:o}", "enrollments", list);
+    int r = model_read(ctl->client, &model, errp);
 
-    if (model_read(ctl->client, &model, errp) < 0)
-        return -1;
-    for (size_t i = 0; i < ids->n; i++) {
-        const json_t *e = model_find(model, "enrollments", ids->items[i]);
+    for (size_t i = 0; i < ids->n && r == 0; i++) {
+        json_t *e = model_find(model, "enrollments", ids->items[i]);
         enum health health = e ? health_of(e, ctl->now) : HEALTH_MISSING;
 
         worst = health_worse(worst, health);
+        if (!e)
+            continue;
+        json_object_set_new(e, "health", json_string(health_word(health)));
+        json_array_append(list, e);
         if (!ctl->json)
-            printf("%s: %s%s%s\n", ids->items[i], health_word(health), e && *model_text(e, "problem") ? ": " : "",
-                e ? model_text(e, "problem") : "");
+            print_health(e, health);
     }
-    json_decref(model);
-    return health_status(worst);
+    if (r == 0 && ctl->json)
+        screen_json(out);
+    json_decref(out);
+    if (r == 0)
+        json_decref(model);
+    return r < 0 ? -1 : health_status(worst);
 }
 
 static bool any(const json_t *e)
@@ -252,15 +270,14 @@ int ask_verify(struct ctl *ctl, struct err **errp)
 
     if (choose_enrollments(ctl, any, &ids, errp) < 0)
         return -1;
-    ctl->wait = true;
+    follow.quiet = true; /* what was found is told at the end */
     call.arguments = json_pack("[o]", ctl->n_arguments ? json_pack("{s:s}", "name", ctl->arguments[0]) : json_object());
     if (follow_ask(ctl, &follow, ctl->n_arguments ? ctl->arguments[0] : "all", &call, errp) < 0)
         return -1;
-    if (follow_finish(ctl, &follow, &found) < 0 && !follow.tasks[0].finished) {
+    if (follow_wait(ctl, &follow, &found) < 0 && !follow.tasks[0].finished) {
         *errp = TAKE(found);
         return -1;
     }
-    print_report(ctl, &follow);
     return healths_of(ctl, &ids, errp);
 }
 

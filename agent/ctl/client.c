@@ -13,6 +13,7 @@
 
 struct client {
     DBusConnection *bus;
+    bool listening;
     char *owner; /* of BUS_NAME, its unique name; NULL: nobody, or not listening */
 };
 
@@ -184,8 +185,7 @@ static void append_options(DBusMessageIter *to, json_t *object)
     json_t *value;
 
     must(dbus_message_iter_open_container(to, DBUS_TYPE_ARRAY, "{sv}", &entries));
-    json_object_foreach(object, key, value)
-    {
+    json_object_foreach (object, key, value) {
         must(dbus_message_iter_open_container(&entries, DBUS_TYPE_DICT_ENTRY, NULL, &entry));
         must(dbus_message_iter_append_basic(&entry, DBUS_TYPE_STRING, &key));
         append_variant(&entry, value);
@@ -423,6 +423,9 @@ int client_listen(struct client *client, struct err **errp)
 {
     static const char *const rules[] = {"type='signal',sender='" BUS_NAME "'", OWNER_RULE};
 
+    if (client->listening)
+        return 0;
+    client->listening = true;
     for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
         DBusError e = DBUS_ERROR_INIT;
 

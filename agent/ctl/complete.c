@@ -29,7 +29,8 @@ static void offer_objects(struct typing *typing, const json_t *model, const char
     json_t *items = json_object_get(model, list), *item;
     size_t i;
 
-    json_array_foreach(items, i, item) offer(typing, model_text(item, "id"), model_text(item, help_key));
+    json_array_foreach (items, i, item)
+        offer(typing, model_text(item, "id"), model_text(item, help_key));
 }
 
 static void offer_templates(struct ctl *ctl, struct typing *typing, const json_t *model)
@@ -37,13 +38,13 @@ static void offer_templates(struct ctl *ctl, struct typing *typing, const json_t
     json_t *servers = json_object_get(model, "servers"), *server, *t;
     size_t i, k;
 
-    json_array_foreach(servers, i, server)
-    {
+    json_array_foreach (servers, i, server) {
         json_t *templates = NULL;
 
         if (foresee_list_templates(ctl->client, model_text(server, "id"), &templates, NULL) < 0)
             continue;
-        json_array_foreach(templates, k, t) offer(typing, model_text(t, "name"), model_text(t, "reason"));
+        json_array_foreach (templates, k, t)
+            offer(typing, model_text(t, "name"), model_text(t, "reason"));
         json_decref(templates);
     }
 }

@@ -114,7 +114,7 @@ static void check_state(struct doctor *d)
             "on a clone: autoenroll reset; if this machine replaces the other: autoenroll adopt");
     else
         say(d, true, "state", "it belongs to this machine", NULL);
-    json_array_foreach(problems, i, text)
+    json_array_foreach (problems, i, text)
         say(d, false, "state", json_string_value(text) ? json_string_value(text) : "", NULL);
 }
 
@@ -126,8 +126,7 @@ static void check_tokens(struct doctor *d)
     if (!json_array_size(tokens))
         say(d, false, "token", "no token was seen yet",
             "one is made at the first enrollment; if 'token =' names another, see that its device is there");
-    json_array_foreach(tokens, i, token)
-    {
+    json_array_foreach (tokens, i, token) {
         const char *uri = json_is_object(token) ? model_text(token, "uri") : json_string_value(token);
 
         say(d, true, "token", uri && *uri ? uri : model_text(token, "Uri"), NULL);
@@ -167,31 +166,27 @@ static void check_servers(struct doctor *d)
     if (!json_array_size(servers))
         say(d, false, "servers", "no policy server is configured",
             "write a [policy-server \"NAME\"] section, see autoenroll.conf(5)");
-    json_array_foreach(servers, i, server) test_server(d, model_text(server, "id"));
+    json_array_foreach (servers, i, server)
+        test_server(d, model_text(server, "id"));
 }
 
 static void check_templates(struct doctor *d)
 {
-    json_t *servers = json_object_get(d->model, "servers"), *server;
-    size_t i;
+    CLEANUP(err_freep) struct err *err = NULL;
+    CLEANUP(mem_freep) char *text = NULL;
+    json_t *templates = NULL, *t;
+    size_t taken = 0, i;
 
-    json_array_foreach(servers, i, server)
-    {
-        CLEANUP(err_freep) struct err *err = NULL;
-        CLEANUP(mem_freep) char *topic = mem_printf("templates %s", model_text(server, "id"));
-        CLEANUP(mem_freep) char *text = NULL;
-        json_t *templates = NULL, *t;
-        size_t taken = 0, k;
-
-        if (foresee_list_templates(d->ctl->client, model_text(server, "id"), &templates, &err) < 0) {
-            say_err(d, topic, err);
-            continue;
-        }
-        json_array_foreach(templates, k, t) taken += strcmp(model_text(t, "action"), "skip") != 0;
-        text = mem_printf("%zu of %zu are served here", taken, json_array_size(templates));
-        say(d, true, topic, text, taken < json_array_size(templates) ? "autoenroll templates says why not all" : NULL);
-        json_decref(templates);
+    if (foresee_list_templates(d->ctl->client, "", &templates, &err) < 0) {
+        say_err(d, "templates", err);
+        return;
     }
+    json_array_foreach (templates, i, t)
+        taken += strcmp(model_text(t, "action"), "skip") != 0;
+    text = mem_printf("%zu of %zu that are offered are served here", taken, json_array_size(templates));
+    say(d, true, "templates", text,
+        taken < json_array_size(templates) ? "autoenroll templates says why not all" : NULL);
+    json_decref(templates);
 }
 
 static void check_enrollments(struct doctor *d)
@@ -199,8 +194,7 @@ static void check_enrollments(struct doctor *d)
     json_t *list = json_object_get(d->model, "enrollments"), *e;
     size_t i;
 
-    json_array_foreach(list, i, e)
-    {
+    json_array_foreach (list, i, e) {
         enum health health = health_of(e, d->ctl->now);
         CLEANUP(mem_freep) char *topic = mem_printf("enrollment %s", model_text(e, "id"));
         CLEANUP(mem_freep)

@@ -55,8 +55,7 @@ int follow_read(struct ctl *ctl, const struct follow_task *task, json_t **out, s
     if (client_ask(ctl->client, &call, &properties, errp) < 0)
         return -1;
     *out = json_object();
-    json_object_foreach(properties, name, value)
-    {
+    json_object_foreach (properties, name, value) {
         CLEANUP(mem_freep) char *key = model_key(name);
 
         json_object_set(*out, key, value);

@@ -7,33 +7,81 @@
 
 /* --- explain --- */
 
+static void print_explanation(const struct ctl *ctl, const char *happened, const char *todo)
+{
+    const struct table_look *look = &ctl->screen.look;
+    json_t *out;
+
+    if (ctl->json) {
+        out = json_pack("{s:s, s:s, s:s}", "name", ctl->arguments[0], "happened", happened, "todo", todo);
+        screen_json(out);
+        json_decref(out);
+        return;
+    }
+    screen_text(happened, 0);
+    printf("\n%sWhat happens next, and what to do%s\n", table_style_on(look, TABLE_BOLD),
+        table_style_off(look, TABLE_BOLD));
+    screen_text(todo, 2);
+}
+
+static int read_plan(struct ctl *ctl, int64_t at, json_t **rows, struct err **errp)
+{
+    struct client_call call = {.method = "Plan", .signature = "x"};
+    json_t *list;
+
+    call.arguments = json_pack("[I]", (json_int_t)at);
+    if (client_ask(ctl->client, &call, &list, errp) < 0)
+        return -1;
+    *rows = model_rows(list);
+    json_decref(list);
+    return 0;
+}
+
+/* A section or a template of which nothing is held: the plan knows why. 1 when it was explained, 0, or -1. */
+static int explain_by_plan(struct ctl *ctl, struct err **errp)
+{
+    const char *name = ctl->arguments[0];
+    json_t *rows = NULL, *row;
+    int found = 0;
+    size_t i;
+
+    if (read_plan(ctl, 0, &rows, errp) < 0)
+        return -1;
+    json_array_foreach (rows, i, row) {
+        bool meant = strcmp(model_text(row, "name"), name) == 0 || strcmp(model_text(row, "template"), name) == 0;
+        CLEANUP(mem_freep)
+        char *happened = mem_printf("Nothing is held for '%s' of policy server '%s': %s.", name,
+            model_text(row, "server"), model_text(row, "reason"));
+
+        if (!meant || found)
+            continue;
+        print_explanation(ctl, happened,
+            "It is looked at again whenever the policy is asked. To look now:\n"
+            "  autoenroll pulse --wait\nTo see what the policy offers:\n  autoenroll templates");
+        found = 1;
+    }
+    json_decref(rows);
+    return found;
+}
+
 int foresee_explain(struct ctl *ctl, struct err **errp)
 {
     CLEANUP(mem_freep) char *path = buspath_make(BUS_ENROLLMENTS, ctl->arguments[0]);
     const struct client_call call = {.path = path, .interface = BUS_ENROLLMENT, .method = "Explain"};
-    json_t *model, *e, *reply = NULL, *out;
+    json_t *model, *e, *reply = NULL;
     int r;
 
     if (model_read(ctl->client, &model, errp) < 0)
         return -1;
-    r = model_find_enrollment(model, ctl->arguments[0], &e, errp);
+    r = model_find(model, "enrollments", ctl->arguments[0]) ? 0 : explain_by_plan(ctl, errp);
+    if (r == 0)
+        r = model_find_enrollment(model, ctl->arguments[0], &e, errp);
     if (r == 0)
         r = client_call(ctl->client, &call, &reply, errp);
     json_decref(model);
-    if (r < 0)
-        return -1;
-    out = json_pack("{s:s, s:O, s:O}", "name", ctl->arguments[0], "happened", json_array_get(reply, 0), "todo",
-        json_array_get(reply, 1));
-    if (ctl->json)
-        screen_json(out);
-    else {
-        const struct table_look *look = &ctl->screen.look;
-
-        screen_text(model_text(out, "happened"), 0);
-        printf("\n%sWhat to do%s\n", table_style_on(look, TABLE_BOLD), table_style_off(look, TABLE_BOLD));
-        screen_text(model_text(out, "todo"), 2);
-    }
-    json_decref(out);
+    if (r != 0)
+        return r < 0 ? -1 : 0;
+    print_explanation(ctl, json_string_value(json_array_get(reply, 0)), json_string_value(json_array_get(reply, 1)));
     json_decref(reply);
     return 0;
 }
@@ -71,8 +119,7 @@ static void print_plan(const struct ctl *ctl, const json_t *rows)
     size_t i;
 
     table_begin(&table, headings, ARRAY_SIZE(headings));
-    json_array_foreach(rows, i, row)
-    {
+    json_array_foreach (rows, i, row) {
         CLEANUP(mem_freep) char *when = screen_when(model_number(row, "at"), ctl->now);
         const char *name = model_text(row, "name");
         bool password = json_is_true(json_object_get(row, "needs-password"));
@@ -93,17 +140,13 @@ static void print_plan(const struct ctl *ctl, const json_t *rows)
 
 int foresee_plan(struct ctl *ctl, struct err **errp)
 {
-    struct client_call call = {.method = "Plan", .signature = "x"};
-    json_t *list, *rows, *out;
+    json_t *rows, *out;
     int64_t at = 0;
 
     if (ctl->at && parse_at(ctl->at, ctl->now, &at, errp) < 0)
         return -1;
-    call.arguments = json_pack("[I]", (json_int_t)at);
-    if (client_ask(ctl->client, &call, &list, errp) < 0)
+    if (read_plan(ctl, at, &rows, errp) < 0)
         return -1;
-    rows = model_rows(list);
-    json_decref(list);
     out = json_pack("{s:I, s:o}", "at", (json_int_t)(at ? at : ctl->now), "plan", rows);
     if (ctl->json)
         screen_json(out);
@@ -141,8 +184,7 @@ static void print_templates(const struct ctl *ctl, const json_t *rows)
     size_t i;
 
     table_begin(&table, headings, ARRAY_SIZE(headings));
-    json_array_foreach(rows, i, t)
-    {
+    json_array_foreach (rows, i, t) {
         CLEANUP(mem_freep) char *life = when_format_span(model_number(t, "validity"));
 
         table_add(&table, TABLE_PLAIN, model_text(t, "name"));
@@ -159,51 +201,17 @@ static void print_templates(const struct ctl *ctl, const json_t *rows)
     table_clear(&table);
 }
 
-/* Those of one server, or of each; a server of the same policy as another says the same, and is left out. */
-static int collect_templates(struct ctl *ctl, json_t *rows, struct err **errp)
-{
-    CLEANUP(strlist_clear) struct strlist policies = {0};
-    json_t *model, *list, *server;
-    int r = model_read(ctl->client, &model, errp);
-    size_t i;
-
-    if (r < 0)
-        return -1;
-    list = json_object_get(model, "servers");
-    json_array_foreach(list, i, server)
-    {
-        const char *id = model_text(server, "id"), *policy = model_text(server, "policy-id");
-        json_t *templates = NULL, *t;
-        size_t k;
-
-        if (ctl->n_arguments ? strcmp(id, ctl->arguments[0]) != 0 : *policy && strlist_has(&policies, policy))
-            continue;
-        strlist_add(&policies, policy);
-        r = foresee_list_templates(ctl->client, id, &templates, errp);
-        if (r < 0)
-            break;
-        json_array_foreach(templates, k, t) if (!json_object_get(t, "server"))
-            json_object_set_new(t, "server", json_string(id));
-        json_array_extend(rows, templates);
-        json_decref(templates);
-    }
-    json_decref(model);
-    if (r == 0 && ctl->n_arguments && !policies.n) {
-        err_set(errp, ERR_MISSING, "there is no policy server '%s'", ctl->arguments[0]);
-        return err_hint(errp, "'" PROGRAM " server list' names those that are configured");
-    }
-    return r;
-}
-
 int foresee_templates(struct ctl *ctl, struct err **errp)
 {
-    json_t *rows = json_array(), *out = json_pack("{s:o}", "templates", rows);
-    int r = collect_templates(ctl, rows, errp);
+    json_t *rows = NULL, *out;
 
-    if (r == 0 && ctl->json)
+    if (foresee_list_templates(ctl->client, ctl->n_arguments ? ctl->arguments[0] : "", &rows, errp) < 0)
+        return -1;
+    out = json_pack("{s:o}", "templates", rows);
+    if (ctl->json)
         screen_json(out);
-    else if (r == 0)
+    else
         print_templates(ctl, rows);
     json_decref(out);
-    return r;
+    return 0;
 }

@@ -37,8 +37,7 @@ static void add_properties(json_t *to, json_t *properties)
     const char *name;
     json_t *value;
 
-    json_object_foreach(properties, name, value)
-    {
+    json_object_foreach (properties, name, value) {
         CLEANUP(mem_freep) char *key = model_key(name);
 
         json_object_set(to, key, value);
@@ -50,8 +49,7 @@ json_t *model_rows(const json_t *list)
     json_t *rows = json_array(), *entry;
     size_t i;
 
-    json_array_foreach(list, i, entry)
-    {
+    json_array_foreach (list, i, entry) {
         json_t *row = json_object();
 
         add_properties(row, entry);
@@ -115,7 +113,8 @@ int model_read(struct client *client, json_t **model, struct err **errp)
     add_properties(json_object_get(out, "manager"), manager);
     for (size_t i = 0; i < ARRAY_SIZE(classes); i++)
         json_object_set_new(out, classes[i].list, json_array());
-    json_object_foreach(objects, path, interfaces) add_object(out, path, interfaces);
+    json_object_foreach (objects, path, interfaces)
+        add_object(out, path, interfaces);
     for (size_t i = 0; i < ARRAY_SIZE(classes); i++)
         json_object_set_new(out, classes[i].list, sorted(json_object_get(out, classes[i].list)));
     json_decref(manager);
@@ -129,7 +128,9 @@ json_t *model_find(const json_t *model, const char *list, const char *id)
     json_t *items = json_object_get(model, list), *item;
     size_t i;
 
-    json_array_foreach(items, i, item) if (strcmp(model_text(item, "id"), id) == 0) return item;
+    json_array_foreach (items, i, item)
+        if (strcmp(model_text(item, "id"), id) == 0)
+            return item;
     return NULL;
 }
 
@@ -143,7 +144,8 @@ int model_find_enrollment(const json_t *model, const char *id, json_t **out, str
     *out = model_find(model, "enrollments", id);
     if (*out)
         return 0;
-    json_array_foreach(items, i, item) strlist_add(&names, model_text(item, "id"));
+    json_array_foreach (items, i, item)
+        strlist_add(&names, model_text(item, "id"));
     known = strlist_join(&names, ", ");
     err_set(errp, ERR_MISSING, "there is no enrollment '%s'", id);
     return names.n ? err_hint(errp, "there are: %s", known)

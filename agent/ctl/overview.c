@@ -1,5 +1,6 @@
 #include "agent/ctl/overview.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "agent/ctl/consumer.h"
@@ -58,8 +59,7 @@ static enum health add_healths(json_t *model, int64_t now)
     json_t *list = json_object_get(model, "enrollments"), *e;
     size_t i;
 
-    json_array_foreach(list, i, e)
-    {
+    json_array_foreach (list, i, e) {
         enum health health = health_of(e, now);
 
         json_object_set_new(e, "health", json_string(health_word(health)));
@@ -136,7 +136,9 @@ static void print_enrollments(const struct ctl *ctl, const json_t *model, const 
         shown[n_shown++] = headings[which[c]];
     }
     table_begin(&table, shown, n_shown);
-    json_array_foreach(list, i, e) for (size_t c = 0; c < n_shown; c++) add_cell(&table, columns[c], e, ctl);
+    json_array_foreach (list, i, e)
+        for (size_t c = 0; c < n_shown; c++)
+            add_cell(&table, columns[c], e, ctl);
     if (json_array_size(list))
         table_print(&table, &ctl->screen.look, stdout);
     else
@@ -165,28 +167,48 @@ int overview_list(struct ctl *ctl, struct err **errp)
 
 /* --- servers --- */
 
-static void print_servers(const struct ctl *ctl, const json_t *model)
+/* While it fails, it is not asked before its next attempt. */
+static int64_t next_question(const json_t *s)
 {
-    static const char *const columns[] = {"SERVER", "AUTH", "POLICY", "ASKED", "NEXT", "ADDRESS"};
+    int64_t update = model_number(s, "next-update"), attempt = model_number(s, "next-attempt");
+
+    return *model_text(s, "last-error") && attempt ? attempt : update;
+}
+
+#define STATUS_COLUMNS 4 /* of the servers */
+#define ALL_COLUMNS    7
+
+/* @n_columns  how many of them */
+static void print_servers(const struct ctl *ctl, const json_t *model, size_t n_columns)
+{
+    static const char *const columns[ALL_COLUMNS] = {
+        "SERVER", "POLICY", "ASKED", "NEXT", "AUTH", "TEMPLATES", "ADDRESS"};
     json_t *list = json_object_get(model, "servers"), *s;
     struct table table;
     size_t i;
 
-    table_begin(&table, columns, ARRAY_SIZE(columns));
-    json_array_foreach(list, i, s)
-    {
+    table_begin(&table, columns, n_columns);
+    json_array_foreach (list, i, s) {
         enum table_style style = *model_text(s, "last-error") ? TABLE_BAD : TABLE_GOOD;
         CLEANUP(mem_freep) char *asked = screen_when(model_number(s, "fetched-at"), ctl->now);
-        CLEANUP(mem_freep) char *next = screen_when(model_number(s, "next-update"), ctl->now);
-        const char *policy =
-            *model_text(s, "friendly-name") ? model_text(s, "friendly-name") : model_text(s, "policy-id");
+        CLEANUP(mem_freep) char *next = screen_when(next_question(s), ctl->now);
+        CLEANUP(mem_freep) char *templates = mem_printf("%" PRId64, model_number(s, "templates"));
+        const char *name = model_text(s, "friendly-name");
+        const struct {
+            const char *text;
+            enum table_style style;
+        } cells[ALL_COLUMNS] = {
+            {model_text(s, "id"), style},
+            {*name ? name : model_text(s, "policy-id"), TABLE_PLAIN},
+            {model_number(s, "fetched-at") ? asked : "never", style},
+            {next, TABLE_PLAIN},
+            {model_text(s, "auth"), TABLE_PLAIN},
+            {templates, TABLE_PLAIN},
+            {model_text(s, "uri"), TABLE_PLAIN},
+        };
 
-        table_add(&table, style, model_text(s, "id"));
-        table_add(&table, TABLE_PLAIN, model_text(s, "auth"));
-        table_add(&table, TABLE_PLAIN, policy);
-        table_add(&table, style, model_number(s, "fetched-at") ? asked : "never");
-        table_add(&table, TABLE_PLAIN, next);
-        table_add(&table, TABLE_PLAIN, model_text(s, "uri"));
+        for (size_t c = 0; c < n_columns; c++)
+            table_add(&table, cells[c].style, cells[c].text);
     }
     if (json_array_size(list))
         table_print(&table, &ctl->screen.look, stdout);
@@ -206,7 +228,7 @@ int overview_servers(struct ctl *ctl, struct err **errp)
         screen_json(out);
         json_decref(out);
     } else
-        print_servers(ctl, model);
+        print_servers(ctl, model, ALL_COLUMNS);
     json_decref(model);
     return 0;
 }
@@ -220,8 +242,7 @@ static bool print_problems(const struct ctl *ctl, const json_t *objects, const c
     json_t *one;
     size_t i;
 
-    json_array_foreach(objects, i, one)
-    {
+    json_array_foreach (objects, i, one) {
         const char *text = model_text(one, key);
         CLEANUP(mem_freep) char *line = mem_printf("%s: %s", model_text(one, "id"), text);
 
@@ -240,8 +261,7 @@ static bool print_all_problems(const struct ctl *ctl, const json_t *model)
     bool any = false;
     size_t i;
 
-    json_array_foreach(problems, i, text)
-    {
+    json_array_foreach (problems, i, text) {
         screen_problem(&ctl->screen, json_string_value(text), NULL);
         any = true;
     }
@@ -285,6 +305,17 @@ static enum health print_agent(const struct ctl *ctl, const json_t *manager)
     return agent_states[i].health;
 }
 
+static bool any_server_fails(const json_t *model)
+{
+    json_t *servers = json_object_get(model, "servers"), *s;
+    size_t i;
+
+    json_array_foreach (servers, i, s)
+        if (*model_text(s, "last-error"))
+            return true;
+    return false;
+}
+
 int overview_status(struct ctl *ctl, struct err **errp)
 {
     static const enum column columns[] = {NAME, STATE, TEMPLATE, EXPIRES, LEFT, NEXT};
@@ -294,11 +325,13 @@ int overview_status(struct ctl *ctl, struct err **errp)
     if (read_model(ctl, &model, &worst, errp) < 0)
         return -1;
     worst = health_worse(worst, print_agent(ctl, json_object_get(model, "manager")));
+    if (any_server_fails(model))
+        worst = health_worse(worst, HEALTH_ERROR);
     if (ctl->json) {
         json_object_set_new(model, "health", json_string(health_word(worst)));
         screen_json(model);
     } else {
-        print_servers(ctl, model);
+        print_servers(ctl, model, STATUS_COLUMNS);
         putchar('\n');
         print_enrollments(ctl, model, columns, ARRAY_SIZE(columns));
         if (worst != HEALTH_HEALTHY)

@@ -49,8 +49,7 @@ static void append_properties(struct bytes *to, json_t *properties, int64_t now)
     const char *key, *gap = "";
     json_t *value;
 
-    json_object_foreach(properties, key, value)
-    {
+    json_object_foreach (properties, key, value) {
         CLEANUP(mem_freep) char *text = text_of(key, value, now);
 
         (void)bytes_printf(to, NULL, "%s%s %s", gap, key, *text ? text : "-");
@@ -64,8 +63,7 @@ static void append_arguments(struct bytes *to, const json_t *signal)
     json_t *value;
     size_t i;
 
-    json_array_foreach(arguments, i, value)
-    {
+    json_array_foreach (arguments, i, value) {
         CLEANUP(mem_freep) char *text = text_of("", value, 0);
 
         if (*text)
@@ -80,8 +78,7 @@ static void append_arrival(struct bytes *to, json_t *interfaces, int64_t now)
     const char *interface, *gap = ": ";
     json_t *properties;
 
-    json_object_foreach(interfaces, interface, properties)
-    {
+    json_object_foreach (interfaces, interface, properties) {
         for (size_t i = 0; i < ARRAY_SIZE(told); i++) {
             json_t *value = json_object_get(properties, told[i]);
             CLEANUP(mem_freep) char *text = value ? text_of(told[i], value, now) : NULL;
