@@ -49,7 +49,9 @@ int auth_check_credential(const struct auth_credentials *credentials, uint32_t a
             return 0;
         err_set(errp, ERR_AUTH, "no %s for authentication by user name",
             credentials->username ? "password is stored" : "user name is configured");
-        return err_hint(errp, "set username in the policy server's section and store its password as the credential %s",
+        if (!credentials->username)
+            return err_hint(errp, "set username in the policy server's section");
+        return err_hint(errp, "give it to the daemon with 'autoenroll login', or store it as the credential %s",
             credentials->credential ? credentials->credential : "SECTION.password");
     case POLICY_AUTH_CERTIFICATE:
         if (credentials->identity)
