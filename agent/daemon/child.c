@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -49,6 +50,7 @@ struct child {
     bool killed;
     pid_t pid;   /* started by us */
     int fd;      /* a pidfd, or the connection once more; -1: neither */
+    int hangup;  /* an epoll instance, readable when the connection has ended; -1: none */
     uint32_t id; /* the keeper's name for it */
     int status;  /* as the keeper told it */
 };
@@ -102,6 +104,8 @@ static void child_free(struct child *child)
         event_free(child->end);
     if (child->linger)
         event_free(child->linger);
+    if (child->hangup >= 0)
+        (void)close(child->hangup);
     if (child->fd >= 0)
         (void)close(child->fd);
     free(child);
@@ -321,14 +325,27 @@ static int connect_to(const char *path, struct err **errp)
     return err_hint(errp, "see systemctl status autoenroll-worker.socket");
 }
 
+/*
+ * The end of the connection, while what was said on it is still to be read. libevent's EV_CLOSED does not tell of one
+ * that was closed over unread bytes. The channel's own descriptor may be closed before the worker has gone.
+ */
+static int watch_connection(struct child *child, int fd, struct err **errp)
+{
+    struct epoll_event end = {.events = EPOLLRDHUP};
+
+    child->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    child->hangup = epoll_create1(EPOLL_CLOEXEC);
+    if (child->fd < 0 || child->hangup < 0 || epoll_ctl(child->hangup, EPOLL_CTL_ADD, child->fd, &end) < 0)
+        return err_set(errp, ERR_INTERNAL, "watching the worker: %m");
+    return watch_end(child, child->hangup, EV_READ, connected_ended, errp);
+}
+
 static int connected_start(struct child *child, int *fd, struct err **errp)
 {
     *fd = connect_to(child->children->place.socket, errp);
     if (*fd < 0)
         return -1;
-    child->fd = fcntl(*fd, F_DUPFD_CLOEXEC, 0); /* the channel's own may be closed before the worker has gone */
-    if (child->fd < 0 || watch_end(child, child->fd, EV_CLOSED, connected_ended, errp) < 0) {
-        err_set(errp, ERR_INTERNAL, "watching the worker: %m");
+    if (watch_connection(child, *fd, errp) < 0) {
         (void)close(*fd);
         return -1;
     }
@@ -359,9 +376,6 @@ int children_open(const struct children_place *place, struct children **out, str
 
 int children_attach(struct children *children, struct event_base *base, struct err **errp)
 {
-    if (children->way == &by_socket && !(event_base_get_features(base) & EV_FEATURE_EARLY_CLOSE))
-        return err_set(errp, ERR_INTERNAL, "the event loop ('%s') cannot watch for the end of a connection",
-            event_base_get_method(base));
     children->base = base;
     if (!children->keeper)
         return 0;
@@ -396,8 +410,13 @@ int child_start(struct children *children, child_ended *ended, void *ctx, struct
     struct child *new = mem_alloc(sizeof(*new));
     int fd = -1;
 
-    *new = (struct child){
-        .children = children, .ended = ended, .ctx = ctx, .fd = -1, .status = CHILD_NO_STATUS, .next = children->first};
+    *new = (struct child){.children = children,
+        .ended = ended,
+        .ctx = ctx,
+        .fd = -1,
+        .hangup = -1,
+        .status = CHILD_NO_STATUS,
+        .next = children->first};
     if (children->way->start(new, &fd, errp) < 0) {
         child_free(new);
         return -1;
