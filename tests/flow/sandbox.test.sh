@@ -1,6 +1,7 @@
 #!/bin/bash
 # The installed programs as their units run them: two users, the system calls that the units allow, no network for the
-# daemon, no writable code, workers behind a socket, readiness told. It enrolls, and nothing had to be more open.
+# daemon, no writable code, workers behind a socket, readiness told, a bus and polkit with the installed files. It
+# enrolls, nothing had to be more open, and members of the group may command it.
 # Has to be root.
 set -uo pipefail
 [ "$(id -u)" = 0 ] || exit 77
@@ -31,6 +32,7 @@ systemd-tmpfiles --root="$root" --create autoenroll.conf || die "no directories"
 for file in passwd group; do
     # Those of this machine stay, for whatever else a program looks up.
     awk -F: 'NR == FNR { print; seen[$1]; next } !($1 in seen)' "$root/etc/$file" "/etc/$file" >"$work/$file"
+    sed -i 's/^autoenroll-admin:.*/&nobody/' "$work/$file"
     mount --bind "$work/$file" "/etc/$file" || exit 77
 done
 owners() { (cd "$root/var/lib" && stat -c '%n %U %G %a' autoenroll autoenroll/* autoenroll-deploy); }
@@ -116,11 +118,49 @@ pids+=($!)
 wait_for 10 test -S "$work/notify" || die "no socket for readiness"
 chmod 0666 "$work/notify"
 
+# --- a bus and polkit ---
+
+mkdir -m 0755 "$work/bus"
+cat >"$work/bus/bus.conf" <<END
+<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>unix:path=$work/bus/socket</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/>
+    <deny own="*"/>
+    <deny send_type="method_call"/>
+    <allow send_type="signal"/>
+    <allow send_requested_reply="true" send_type="method_return"/>
+    <allow send_requested_reply="true" send_type="error"/>
+    <allow receive_type="method_call"/>
+    <allow receive_type="method_return"/>
+    <allow receive_type="error"/>
+    <allow receive_type="signal"/>
+    <allow send_destination="org.freedesktop.DBus"/>
+  </policy>
+  <includedir>$at/share/dbus-1/system.d</includedir>
+  <include ignore_missing="yes">/usr/share/dbus-1/system.d/org.freedesktop.PolicyKit1.conf</include>
+</busconfig>
+END
+export DBUS_SYSTEM_BUS_ADDRESS=unix:path=$work/bus/socket
+dbus-daemon --config-file="$work/bus/bus.conf" --nofork --nopidfile 2>"$work/bus/log" &
+pids+=($!)
+wait_for 10 test -S "$work/bus/socket" || die "no bus: $(cat "$work/bus/log")"
+for folder in actions rules.d; do
+    mount --bind "$at/share/polkit-1/$folder" "/usr/share/polkit-1/$folder" || exit 77
+done
+/usr/lib/polkit-1/polkitd --no-debug >"$work/polkit.log" 2>&1 &
+pids+=($!)
+gdbus wait --system --timeout 10 org.freedesktop.PolicyKit1 || die "no polkit: $(cat "$work/polkit.log")"
+
 cd / # as services are
 export NOTIFY_SOCKET=$work/notify WATCHDOG_USEC=1800000000
 unshare --net $(as autoenroll daemon) "$at/sbin/autoenrolld" --config="$root/etc/autoenroll/autoenroll.conf" \
     --state-dir="$root/var/lib/autoenroll" --deploy-results="$root/var/lib/autoenroll-deploy" \
-    --runtime-dir="$work/run" --worker-socket="$work/worker.socket" --bus=none 2>"$work/daemon.log" &
+    --runtime-dir="$work/run" --worker-socket="$work/worker.socket" 2>"$work/daemon.log" &
 daemon=$!
 pids+=($daemon)
 logs() { cat "$work/daemon.log" "$work/worker.log"; }
@@ -135,6 +175,17 @@ if grep -q libsystemd <(ldd "$at/sbin/autoenrolld"); then
 fi
 [ "$(cat "/proc/$daemon/status" | sed -n 's/^CapEff:\t//p')" = 0000000000000000 ] || complain "the daemon has capabilities"
 [ -z "$(ls "/proc/$daemon/task" | sed 1d)" ] || complain "the daemon has threads"
+
+# --- who may command it ---
+
+pulse() { # pulse USER: what becomes of it
+    setpriv --reuid="$1" --clear-groups busctl --system call org.autoenroll.Agent1 /org/autoenroll/Agent1 \
+        org.autoenroll.Agent1.Manager Pulse 2>&1
+}
+gdbus wait --system --timeout 10 org.autoenroll.Agent1 || die "it has no name on the bus: $(logs)"
+[[ $(pulse nobody) = 'o "/org/autoenroll/Agent1/jobs/'* ]] || complain "a member of the group may not: $(pulse nobody)"
+[[ $(pulse bin) = *'ccess denied'* ]] || complain "somebody else may: $(pulse bin)"
+! grep -i autoenroll "$work/bus/log" || wrong=1
 
 kill -HUP "$daemon"
 kill "$daemon"
