@@ -220,7 +220,8 @@ void engine_failed(struct agent *agent, const struct err *why)
     if (!report->failed)
         report->worst = err_kind(why);
     report->failed = true;
-    agent_log_err(AGENT_LOG_WARNING, why);
+    if (!agent->options->oneshot) /* which tells of it at its end */
+        agent_log_err(AGENT_LOG_WARNING, why);
 }
 
 static void add_line(struct agent *agent, struct record *record, const char *name, const struct decision *d)

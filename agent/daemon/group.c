@@ -188,46 +188,6 @@ static int64_t next_update(const struct policy *policy, int64_t now)
     return schedule_refresh(now, (int64_t)(hours < MOST_HOURS ? hours : MOST_HOURS) * WHEN_HOUR, engine_chance());
 }
 
-/* --- what they say together --- */
-
-static void note_failure(struct group *group, const struct server_state *server)
-{
-    CLEANUP(mem_freep)
-    char *note =
-        mem_printf("%s%s%s", server->error, server->hint ? "\n  hint: " : "", server->hint ? server->hint : "");
-
-    strlist_add(&group->notes, note);
-    if (!group->failure)
-        group->failure = err_new((enum err_kind)server->error_kind, server->error, server->hint, 0);
-}
-
-static void merge_server(struct agent *agent, struct group *group, const struct settings_server *server)
-{
-    CLEANUP(cached_clear) struct cached_policy cached = {0};
-    const struct server_state *state = server_find(&agent->servers, server->name);
-
-    if (state && state->error)
-        note_failure(group, state);
-    if (!load_cached(agent, server, &cached) || agent->now > cached.next_update + USABLE_AFTER)
-        return;
-    policy_merge(&group->policy, &cached.policy);
-    group->has_policy = true;
-}
-
-void group_merge(struct agent *agent, struct group *group)
-{
-    policy_clear(&group->policy);
-    strlist_clear(&group->notes);
-    err_free(TAKE(group->failure));
-    group->has_policy = false;
-    for (size_t i = 0; i < group->n_servers; i++)
-        merge_server(agent, group, group->servers[i]);
-    if (group->has_policy)
-        err_free(TAKE(group->failure));
-}
-
-/* --- asking --- */
-
 /* Our certificate of this policy that lives longest; NULL where none is valid. */
 static const struct job_pair *identity_for(const struct agent *agent, const struct group *group)
 {
@@ -248,6 +208,64 @@ bool group_has_identity(const struct agent *agent, const struct group *group)
 {
     return identity_for(agent, group) != NULL;
 }
+
+/* Is there one among its servers that can be asked now? */
+static bool group_can_ask(const struct agent *agent, const struct group *group)
+{
+    for (size_t i = 0; i < group->n_servers; i++)
+        if (group->servers[i]->auth != POLICY_AUTH_CERTIFICATE || group_has_identity(agent, group))
+            return true;
+    return false;
+}
+
+/* --- what they say together --- */
+
+static void note_failure(struct group *group, const struct server_state *server)
+{
+    CLEANUP(mem_freep)
+    char *note =
+        mem_printf("%s%s%s", server->error, server->hint ? "\n  hint: " : "", server->hint ? server->hint : "");
+
+    strlist_add(&group->notes, note);
+    if (!group->failure)
+        group->failure = err_new((enum err_kind)server->error_kind, server->error, server->hint, 0);
+}
+
+static void merge_server(struct agent *agent, struct group *group, const struct settings_server *server)
+{
+    CLEANUP(cached_clear) struct cached_policy cached = {0};
+    struct server_state *state = server_find(&agent->servers, server->name);
+
+    if (state->error)
+        note_failure(group, state);
+    if (!load_cached(agent, server, &cached)) {
+        state->next_update = 0; /* whatever was answered to another question */
+        return;
+    }
+    if (agent->now > cached.received + USABLE_AFTER && agent->now > cached.next_update)
+        return;
+    policy_merge(&group->policy, &cached.policy);
+    group->has_policy = true;
+}
+
+void group_merge(struct agent *agent, struct group *group)
+{
+    policy_clear(&group->policy);
+    strlist_clear(&group->notes);
+    err_free(TAKE(group->failure));
+    group->has_policy = false;
+    for (size_t i = 0; i < group->n_servers; i++)
+        merge_server(agent, group, group->servers[i]);
+    if (group->has_policy) {
+        err_free(TAKE(group->failure));
+    } else if (!group->failure && !group_can_ask(agent, group)) {
+        err_set(&group->failure, ERR_AUTH, "policy server '%s' wants a certificate, and there is none yet",
+            group->servers[0]->name);
+        err_hint(&group->failure, "add a section with auth = username and the same policy-id to get the first one");
+    }
+}
+
+/* --- asking --- */
 
 int64_t group_due(const struct agent *agent, const struct group *group, const struct server_state *server)
 {
@@ -297,7 +315,7 @@ static int take_answer(struct asking *a, struct server_state *state, struct job_
 
     if (answer->not_changed && !cached->asked)
         return err_set(errp, ERR_PROTOCOL, "the server says that nothing has changed, and was never asked before");
-    if (!answer->not_changed && cached->asked && now <= cached->next_update + USABLE_AFTER &&
+    if (!answer->not_changed && cached->asked && now <= cached->received + USABLE_AFTER &&
         policy_is_older(&answer->policy, &cached->policy, &older)) {
         err_set(
             errp, ERR_POLICY, "its answer is older than the policy that it gave before, and is not applied: %s", older);
@@ -345,7 +363,7 @@ static void took(struct asking *a, struct server_state *state, const struct run_
     state->next_attempt = schedule_retry(&(struct schedule_failure){.retry = err_kind_retry(err_kind(why)),
         .failures = state->failures,
         .retry_after = engine_retry_after(&outcome->event),
-        .not_after = state->fetched_at ? state->next_update + USABLE_AFTER : 0,
+        .not_after = state->fetched_at ? state->fetched_at + USABLE_AFTER : 0,
         .not_before = state->fetched_at,
         .now = agent->now,
         .chance = engine_chance()});

@@ -98,6 +98,8 @@ static void retired(void *ctx, struct run_outcome *outcome, struct err *why)
     if (why) {
         err_wrap(&why, "removing old pairs");
         engine_failed(agent, why);
+        if (agent->options->oneshot)
+            agent_log_err(AGENT_LOG_ERROR, why); /* no record tells of it */
         agent->retire_next = agent->now + AGAIN;
     } else {
         if (r->job.sweep)

@@ -1,8 +1,10 @@
 #include "agent/daemon/group.h"
 
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "agent/daemon/engine.h"
 #include "policy/policy.h"
 #include "protocol/base/when.h"
 #include "tests/testing.h"
@@ -148,21 +150,26 @@ TEST(group_gives_a_worker_the_section_and_the_name_of_its_credential)
 /* --- asking, with workers of a few lines of shell --- */
 
 struct desk {
-    char *dir, *worker, *asked;
+    char *dir, *config, *state, *worker, *asked;
     struct agent_options options;
     struct agent agent;
-    struct group_list groups;
 };
+
+static int64_t clock_of_the_test = NOW;
+
+/* In the place of the C library's: what the agent takes for the time. */
+time_t time(time_t *out)
+{
+    if (out)
+        *out = (time_t)clock_of_the_test;
+    return (time_t)clock_of_the_test;
+}
 
 static void desk_close(struct desk *d)
 {
-    char *all[] = {d->dir, d->worker, d->asked, d->agent.paths.policies, d->agent.paths.token, d->agent.paths.keys};
+    char *all[] = {d->dir, d->config, d->state, d->worker, d->asked};
 
-    group_list_clear(&d->groups);
-    children_close(d->agent.children);
-    settings_clear(&d->agent.settings);
-    record_list_clear(&d->agent.records);
-    bytes_clear(&d->agent.instance.tag);
+    agent_close(&d->agent);
     for (size_t i = 0; i < ARRAY_SIZE(all); i++)
         free(all[i]);
 }
@@ -170,20 +177,26 @@ static void desk_close(struct desk *d)
 static void desk_open(struct desk *d, const char *configuration)
 {
     CLEANUP(err_freep) struct err *err = NULL;
+    bool root = geteuid() == 0;
 
-    *d = (struct desk){.dir = testing_tmpdir(), .options.json = true};
+    *d = (struct desk){.dir = testing_tmpdir()};
+    d->config = mem_printf("%s/autoenroll.conf", d->dir);
+    d->state = mem_printf("%s/state", d->dir);
     d->worker = mem_printf("%s/worker", d->dir);
     d->asked = mem_printf("%s/asked", d->dir);
-    d->agent = (struct agent){.options = &d->options, .now = NOW};
-    settings_from(d->dir, configuration, &d->agent.settings);
-    d->agent.paths.policies = mem_printf("%s/policies", d->dir);
-    d->agent.paths.token = mem_strdup("/token");
-    d->agent.paths.keys = mem_strdup("/keys");
-    assert_int_equal(mkdir(d->agent.paths.policies, 0700), 0);
-    bytes_set(&d->agent.instance.tag, "\1\2\3\4", 4);
+    d->options = (struct agent_options){.config = d->config,
+        .state_dir = d->state,
+        .worker = d->worker,
+        .run_as = root ? "root" : NULL,
+        .worker_as = root ? "root" : NULL,
+        .json = true,
+        .oneshot = true};
+    testing_write(d->config, configuration, strlen(configuration));
     testing_write(d->worker, "", 0);
     assert_int_equal(chmod(d->worker, 0755), 0);
-    assert_ok(children_open(d->worker, NULL, &d->agent.children, &err) == 0, err);
+    clock_of_the_test = NOW;
+    assert_ok(agent_open(&d->agent, &d->options, &err) == 0, err);
+    assert_ok(engine_start(&d->agent, &err) == 0, err);
 }
 
 enum last_frame { RESULT = 5, FAILED = 6 }; /* of the channel */
@@ -208,14 +221,28 @@ static void server_says(struct desk *d, const char *body)
     worker_says(d, RESULT, body);
 }
 
-/* A walk at @now: makes the groups anew and has the first one ask. */
+/* Time goes on to @now: what the first group asks then, and has. */
 static struct group *refresh_at(struct desk *d, int64_t now)
 {
-    group_list_clear(&d->groups);
-    group_list_make(&d->agent.settings, &d->groups);
-    d->agent.now = now;
-    group_refresh(&d->agent, &d->groups.items[0]);
-    return &d->groups.items[0];
+    struct group *group = &d->agent.groups->items[0];
+
+    clock_of_the_test = now;
+    agent_tell_time(&d->agent);
+    group_merge(&d->agent, group);
+    for (size_t i = 0; i < group->n_servers; i++) {
+        CLEANUP(err_freep) struct err *err = NULL;
+        struct server_state *server = server_find(&d->agent.servers, group->servers[i]->name);
+
+        d->options.oneshot = false; /* where each is asked once */
+        server->impatient = false;
+        server->refused_at = 0;
+        if (group_due(&d->agent, group, server) <= now)
+            assert_ok(group_ask(&d->agent, group, server, &err) == 0, err);
+        d->options.oneshot = true;
+        while (engine_is_working(&d->agent))
+            assert_int_not_equal(event_base_loop(d->agent.base, EVLOOP_ONCE), -1);
+    }
+    return group;
 }
 
 static void was_asked(const struct desk *d, size_t times)
@@ -240,10 +267,10 @@ TEST(group_asks_again_only_when_the_answer_is_old) /* [MS-XCEP notes] 4.2 */
     desk_open(&d, CORP);
     server_says(&d, POLICY_OF("T"));
     assert_true(refresh_at(&d, NOW)->has_policy);
-    assert_string_equal(d.groups.items[0].policy.templates[0].name, "T");
+    assert_string_equal(d.agent.groups->items[0].policy.templates[0].name, "T");
     was_asked(&d, 1);
-    assert_true(refresh_at(&d, NOW + 2 * WHEN_HOUR - 1)->has_policy);
-    assert_string_equal(d.groups.items[0].policy.templates[0].name, "T"); /* from disk */
+    assert_true(refresh_at(&d, NOW + WHEN_HOUR + WHEN_HOUR / 2 - 1)->has_policy);
+    assert_string_equal(d.agent.groups->items[0].policy.templates[0].name, "T"); /* from disk */
     was_asked(&d, 1);
     refresh_at(&d, NOW + 2 * WHEN_HOUR);
     was_asked(&d, 2);
@@ -260,7 +287,7 @@ TEST(group_keeps_what_it_has_when_nothing_has_changed)
     refresh_at(&d, NOW);
     server_says(&d, "{\"not_changed\":true}");
     assert_true(refresh_at(&d, NOW + 3 * WHEN_HOUR)->has_policy);
-    assert_string_equal(d.groups.items[0].policy.templates[0].name, "T");
+    assert_string_equal(d.agent.groups->items[0].policy.templates[0].name, "T");
     refresh_at(&d, NOW + 4 * WHEN_HOUR); /* its time begins anew */
     was_asked(&d, 2);
 }
@@ -272,8 +299,8 @@ TEST(group_believes_no_unchanged_where_there_was_nothing)
     desk_open(&d, CORP);
     server_says(&d, "{\"not_changed\":true}");
     assert_false(refresh_at(&d, NOW)->has_policy);
-    assert_int_equal(err_kind(d.groups.items[0].failure), ERR_PROTOCOL);
-    assert_contains(err_text(d.groups.items[0].failure), "asking policy server 'corp'");
+    assert_int_equal(err_kind(d.agent.groups->items[0].failure), ERR_PROTOCOL);
+    assert_contains(err_text(d.agent.groups->items[0].failure), "asking policy server 'corp'");
 }
 
 TEST(group_uses_an_old_answer_for_a_week_when_the_server_fails) /* [MS-XCEP notes] 4.2 */
@@ -312,14 +339,15 @@ TEST(group_tells_a_failure_in_harmless_text)
 
 TEST(group_counts_an_answer_only_for_the_question_that_was_asked)
 {
+    static const char other[] = SERVER("corp", "pki.example", "auth = username\nusername = alice\n");
+    CLEANUP(err_freep) struct err *err = NULL;
     CLEANUP(desk_close) struct desk d;
 
     desk_open(&d, CORP);
     server_says(&d, POLICY_OF("T"));
     refresh_at(&d, NOW);
-    settings_clear(&d.agent.settings);
-    group_list_clear(&d.groups);
-    settings_from(d.dir, SERVER("corp", "pki.example", "auth = username\nusername = alice\n"), &d.agent.settings);
+    testing_write(d.config, other, strlen(other));
+    assert_ok(agent_reload(&d.agent, &err) == 0, err);
     refresh_at(&d, NOW + 1); /* another user may do other things */
     was_asked(&d, 2);
 }
