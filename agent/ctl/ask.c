@@ -25,7 +25,7 @@ static bool offers(const json_t *templates, const char *name)
     size_t i;
 
     json_array_foreach (templates, i, t)
-        if (strcmp(model_text(t, "Name"), name) == 0 || strcmp(model_text(t, "Oid"), name) == 0)
+        if (strcmp(model_text(t, "name"), name) == 0 || strcmp(model_text(t, "oid"), name) == 0)
             return true;
     return false;
 }
@@ -182,14 +182,45 @@ int ask_remove(struct ctl *ctl, struct err **errp)
     return follow_finish(ctl, &follow, errp);
 }
 
+/* A pulse is done whatever came of it; who waited for it wants to know of the first thing that is wrong now. */
+static int first_trouble(const json_t *model, struct err **errp)
+{
+    static const char *const lists[] = {"servers", "enrollments"};
+
+    for (size_t k = 0; k < ARRAY_SIZE(lists); k++) {
+        json_t *list = json_object_get(model, lists[k]), *one;
+        size_t i;
+
+        json_array_foreach (list, i, one) {
+            enum err_kind kind = err_kind_parse(model_text(one, "error-kind"));
+
+            if (!*model_text(one, "last-error"))
+                continue;
+            err_set(errp, kind == ERR__MAX ? ERR_INTERNAL : kind, "%s: %s", model_text(one, "id"),
+                model_text(one, "last-error"));
+            return *model_text(one, "hint") ? err_hint(errp, "%s", model_text(one, "hint")) : -1;
+        }
+    }
+    return 0;
+}
+
 int ask_pulse(struct ctl *ctl, struct err **errp)
 {
     CLEANUP(follow_clear) struct follow follow = {0};
     const struct client_call call = {.method = "Pulse"};
+    json_t *model = NULL;
+    int r;
 
     if (follow_ask(ctl, &follow, "pulse", &call, errp) < 0)
         return -1;
-    return follow_finish(ctl, &follow, errp);
+    r = follow_finish(ctl, &follow, errp);
+    if (r != 0 || !ctl->wait)
+        return r;
+    if (model_read(ctl->client, &model, errp) < 0)
+        return -1;
+    r = first_trouble(model, errp);
+    json_decref(model);
+    return r;
 }
 
 /* --- what ends with a report --- */

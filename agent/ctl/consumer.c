@@ -111,7 +111,7 @@ const char *consumer_name(size_t i)
     return i < ARRAY_SIZE(consumers) ? consumers[i].name : NULL;
 }
 
-/* "pkcs11:token=a;object=b;type=private" as "pkcs11:token=a". Returns owned. */
+/* "pkcs11:token=a;id=%41;type=private" as "pkcs11:token=a". Returns owned. */
 static char *token_of(const char *uri)
 {
     const char *at = strstr(uri, "token=");
@@ -181,21 +181,23 @@ int consumer_write(const char *consumer, const json_t *enrollment, struct bytes 
     const struct consumer *c = find(consumer, errp);
     const char *id = model_text(enrollment, "id"), *uri = model_text(enrollment, "key-uri");
     const char *directory = model_text(enrollment, "directory");
-    bool in_token = strncmp(uri, "pkcs11:", strlen("pkcs11:")) == 0;
+    const char *file = model_text(enrollment, "key-file");
+    bool in_token = !*file;
+    CLEANUP(mem_freep) char *token = token_of(uri);
     CLEANUP(mem_freep)
     char *current = *directory ? mem_strdup(directory) : mem_printf(DEFAULT_STATE_DIR "/public/certs/%s/current", id);
 
     if (!c)
         return -1;
-    if (!*uri) {
+    if (!*uri && in_token) {
         err_set(errp, ERR_MISSING, "%s has no certificate yet", id);
         return err_hint(errp, "'" PROGRAM " explain %s' says what it waits for", id);
     }
     define(&p, "@CERT@", mem_printf("%s/cert.pem", current));
     define(&p, "@CHAIN@", mem_printf("%s/chain.pem", current));
     define(&p, "@FULLCHAIN@", mem_printf("%s/fullchain.pem", current));
-    define(&p, "@KEY@", mem_strdup(strncmp(uri, "file:", 5) == 0 ? uri + 5 : uri));
-    define(&p, "@TOKEN@", token_of(uri));
+    define(&p, "@KEY@", in_token ? mem_printf("%s;object=%s;type=private", token, id) : mem_strdup(file));
+    define(&p, "@TOKEN@", mem_strdup(token));
     define(&p, "@NAME@", mem_strdup(id));
     define(&p, "@FQDN@", mem_strdup("the name in the certificate"));
     if (bytes_printf(out, errp, "# %s for %s\n", id, c->name) < 0 ||

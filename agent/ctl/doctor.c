@@ -134,28 +134,58 @@ static void check_tokens(struct doctor *d)
 }
 
 /* TLS, credentials, policy: what the server's own test comes to. */
-static void test_server(struct doctor *d, const char *id)
+static void test_server(struct doctor *d, const char *id, const char *topic)
 {
     CLEANUP(follow_clear) struct follow follow = {.quiet = true};
     CLEANUP(mem_freep) char *path = buspath_make(BUS_SERVERS, id);
-    CLEANUP(mem_freep) char *topic = mem_printf("server %s", id);
+    CLEANUP(mem_freep) char *report = NULL;
     CLEANUP(err_freep) struct err *err = NULL;
     const struct client_call call = {.path = path, .interface = BUS_SERVER, .method = "Test"};
     json_t *now = NULL;
+    char *position = NULL;
 
-    if (follow_ask(d->ctl, &follow, id, &call, &err) < 0 || follow_wait(d->ctl, &follow, &err) < 0) {
+    if (follow_ask(d->ctl, &follow, "", &call, &err) < 0 || follow_wait(d->ctl, &follow, &err) < 0) {
         say_err(d, topic, err);
         return;
     }
-    if (follow_read(d->ctl, &follow.tasks[0], &now, NULL) == 0 && *model_text(now, "report")) {
-        char *report = mem_strdup(model_text(now, "report")), *position = NULL;
-
-        for (char *line = strtok_r(report, "\n", &position); line; line = strtok_r(NULL, "\n", &position))
-            say(d, true, topic, line, NULL);
-        mem_freep(&report);
-    } else
-        say(d, true, topic, "answers, and takes our credentials", NULL);
+    if (follow_read(d->ctl, &follow.tasks[0], &now, NULL) == 0)
+        report = mem_strdup(model_text(now, "report"));
     json_decref(now);
+    if (!report || !*report)
+        say(d, true, topic, "answers, and takes our credentials", NULL);
+    for (char *line = report ? strtok_r(report, "\n", &position) : NULL; line; line = strtok_r(NULL, "\n", &position))
+        say(d, true, topic, line, NULL);
+}
+
+static bool holds_any(const struct doctor *d)
+{
+    json_t *list = json_object_get(d->model, "enrollments"), *e;
+    size_t i;
+
+    json_array_foreach (list, i, e)
+        if (model_number(e, "not-after"))
+            return true;
+    return false;
+}
+
+/* A password that was refused is not shown again only because somebody wants to know how we are: accounts lock. */
+static void check_server(struct doctor *d, const json_t *server)
+{
+    const char *id = model_text(server, "id");
+    CLEANUP(mem_freep) char *topic = mem_printf("server %s", id);
+    int64_t refused = model_number(server, "refused-at");
+
+    if (refused && !json_is_true(json_object_get(server, "password-held"))) {
+        CLEANUP(mem_freep) char *when = screen_when(refused, d->ctl->now);
+        CLEANUP(mem_freep)
+        char *text = mem_printf("the password of '%s' was refused %s", model_text(server, "username"), when);
+        CLEANUP(mem_freep) char *todo = mem_printf("give the right one: autoenroll login %s", id);
+
+        say(d, false, topic, text, todo);
+    } else if (strcmp(model_text(server, "auth"), "certificate") == 0 && !holds_any(d))
+        say(d, true, topic, "wants a certificate, and is asked as soon as there is one", NULL);
+    else
+        test_server(d, id, topic);
 }
 
 static void check_servers(struct doctor *d)
@@ -167,7 +197,7 @@ static void check_servers(struct doctor *d)
         say(d, false, "servers", "no policy server is configured",
             "write a [policy-server \"NAME\"] section, see autoenroll.conf(5)");
     json_array_foreach (servers, i, server)
-        test_server(d, model_text(server, "id"));
+        check_server(d, server);
 }
 
 static void check_templates(struct doctor *d)

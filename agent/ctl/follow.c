@@ -177,7 +177,7 @@ static int first_failure(struct ctl *ctl, const struct follow *follow, struct er
 
         if (strcmp(task->result, FAILED) != 0)
             continue;
-        err_set(errp, kind_of(ctl, task), "%s: %s", task->label, task->error);
+        err_set(errp, kind_of(ctl, task), "%s%s%s", task->label, *task->label ? ": " : "", task->error);
         return *task->hint ? err_hint(errp, "%s", task->hint) : -1;
     }
     return 0;

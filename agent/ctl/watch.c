@@ -12,6 +12,13 @@ static json_t *argument(const json_t *signal, size_t i)
     return json_array_get(json_object_get(signal, "arguments"), i);
 }
 
+static const char *argument_text(const json_t *signal, size_t i)
+{
+    const char *text = json_string_value(argument(signal, i));
+
+    return text ? text : "";
+}
+
 /* "web", "job 7", "server corp", "" for the manager: what a path is about. */
 static char *about(const char *path)
 {
@@ -28,31 +35,57 @@ static char *about(const char *path)
     return mem_strdup("agent");
 }
 
-static char *text_of(const char *key, const json_t *value, int64_t now)
+/* "" where there is nothing to tell: no value, 0, a list. */
+static char *text_of(const json_t *value, int64_t now)
 {
-    bool is_time = json_is_integer(value) && json_integer_value(value) > 1000000000;
+    json_int_t number = json_integer_value(value);
 
-    if (is_time)
-        return screen_when(json_integer_value(value), now);
-    if (json_is_string(value))
-        return mem_strdup(strcmp(key, "Certificate") == 0 ? "..." : json_string_value(value));
-    if (json_is_integer(value))
-        return mem_printf("%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    if (json_is_integer(value) && number > 1000000000)
+        return screen_when(number, now);
+    if (json_is_integer(value) && number)
+        return mem_printf("%" JSON_INTEGER_FORMAT, number);
     if (json_is_boolean(value))
         return mem_strdup(json_is_true(value) ? "yes" : "no");
-    return mem_strdup("...");
+    return mem_strdup(json_is_string(value) ? json_string_value(value) : "");
 }
 
-/* "State installed, NotAfter in 3 days (...)": what has a value, or lost it. */
-static void append_properties(struct bytes *to, json_t *properties, int64_t now)
+/* What a person wants to know of a change; everything is in --json. */
+static const struct {
+    const char *interface, *property, *word;
+} told_changes[] = {
+    {BUS_MANAGER, "State", "state"},
+    {BUS_ENROLLMENT, "State", "state"},
+    {BUS_ENROLLMENT, "RequestId", "request"},
+    {BUS_ENROLLMENT, "NotAfter", "expires"},
+    {BUS_ENROLLMENT, "RenewAfter", "renewed"},
+    {BUS_ENROLLMENT, "NextAttempt", "tried again"},
+    {BUS_ENROLLMENT, "NamesDiffer", "names differ"},
+    {BUS_ENROLLMENT, "Problem", "problem"},
+    {BUS_ENROLLMENT, "Hook", "after the change"},
+    {BUS_ENROLLMENT, "Probe", "probe"},
+    {BUS_SERVER, "FetchedAt", "asked"},
+    {BUS_SERVER, "LastError", "error"},
+    {BUS_SERVER, "Hint", "hint"},
+    {BUS_SERVER, "PasswordHeld", "password held"},
+    {BUS_WATCHED, "NotAfter", "expires"},
+    {BUS_WATCHED, "Error", "error"},
+    {BUS_JOB, "Step", "step"},
+};
+
+static void append_properties(struct bytes *to, const char *interface, const json_t *properties, int64_t now)
 {
-    const char *key, *gap = "";
-    json_t *value;
+    const char *gap = "";
 
-    json_object_foreach (properties, key, value) {
-        CLEANUP(mem_freep) char *text = text_of(key, value, now);
+    for (size_t i = 0; i < ARRAY_SIZE(told_changes); i++) {
+        const json_t *value = json_object_get(properties, told_changes[i].property);
+        CLEANUP(mem_freep) char *text = NULL;
 
-        (void)bytes_printf(to, NULL, "%s%s %s", gap, key, *text ? text : "-");
+        if (!value || strcmp(told_changes[i].interface, interface) != 0)
+            continue;
+        text = text_of(value, now);
+        if (!*text)
+            continue;
+        (void)bytes_printf(to, NULL, "%s%s %s", gap, told_changes[i].word, text);
         gap = ", ";
     }
 }
@@ -64,7 +97,7 @@ static void append_arguments(struct bytes *to, const json_t *signal)
     size_t i;
 
     json_array_foreach (arguments, i, value) {
-        CLEANUP(mem_freep) char *text = text_of("", value, 0);
+        CLEANUP(mem_freep) char *text = text_of(value, 0);
 
         if (*text)
             (void)bytes_printf(to, NULL, "%s%s", i ? ": " : " ", text);
@@ -81,7 +114,7 @@ static void append_arrival(struct bytes *to, json_t *interfaces, int64_t now)
     json_object_foreach (interfaces, interface, properties) {
         for (size_t i = 0; i < ARRAY_SIZE(told); i++) {
             json_t *value = json_object_get(properties, told[i]);
-            CLEANUP(mem_freep) char *text = value ? text_of(told[i], value, now) : NULL;
+            CLEANUP(mem_freep) char *text = value ? text_of(value, now) : NULL;
 
             if (text && *text)
                 (void)bytes_printf(to, NULL, "%s%s", gap, text);
@@ -90,26 +123,29 @@ static void append_arrival(struct bytes *to, json_t *interfaces, int64_t now)
     }
 }
 
-/* One line; empty where there is nothing to tell. */
-static void describe(const json_t *signal, int64_t now, struct bytes *to)
+/* One line. False where there is nothing to tell. */
+static bool describe(const json_t *signal, int64_t now, struct bytes *to)
 {
     const char *member = model_text(signal, "member");
     bool added = strcmp(member, "InterfacesAdded") == 0, removed = strcmp(member, "InterfacesRemoved") == 0;
     const char *path = added || removed ? json_string_value(argument(signal, 0)) : model_text(signal, "path");
     CLEANUP(mem_freep) char *who = about(path ? path : "");
+    size_t before;
 
     (void)bytes_printf(to, NULL, "%s: ", who);
+    before = to->len;
     if (added) {
         (void)bytes_append_text(to, "new", NULL);
         append_arrival(to, argument(signal, 1), now);
     } else if (removed)
         (void)bytes_append_text(to, "gone", NULL);
     else if (strcmp(member, "PropertiesChanged") == 0)
-        append_properties(to, argument(signal, 1), now);
+        append_properties(to, argument_text(signal, 0), argument(signal, 1), now);
     else {
         (void)bytes_append_text(to, member, NULL);
         append_arguments(to, signal);
     }
+    return to->len > before;
 }
 
 static void print_line(const struct ctl *ctl, const char *text)
@@ -150,8 +186,8 @@ static void tell_signal(const struct ctl *ctl, json_t *signal)
         print_object(signal);
         return;
     }
-    describe(signal, when_now(), &line);
-    print_line(ctl, bytes_text(&line));
+    if (describe(signal, when_now(), &line))
+        print_line(ctl, bytes_text(&line));
 }
 
 int watch_events(struct ctl *ctl, struct err **errp)
