@@ -271,16 +271,25 @@ static struct verdict say(enum decide_action action, char *reason)
     return (struct verdict){.action = action, .reason = reason};
 }
 
+/* The day of the count is that of UTC. */
+static int64_t tomorrow(int64_t now)
+{
+    return now < INT64_MAX - WHEN_DAY ? now - now % WHEN_DAY + WHEN_DAY : now;
+}
+
 static struct verdict limited(const struct weighing *w, enum decide_action action, char *reason)
 {
     const struct held_cert *held = w->held;
+    struct verdict verdict;
 
     if (!held || held->again || held->requests_today < schedule_requests_allowed(held->installed ? life_of(held) : 0))
         return say(action, reason);
     free(reason);
-    return say(
+    verdict = say(
         DECIDE_SKIP, mem_printf("%u requests for it went out today; it is tried again tomorrow, or when a person asks",
                          held->requests_today));
+    verdict.renew_at = tomorrow(w->question->now);
+    return verdict;
 }
 
 /* A CA of the template has issued what is held, or nobody can tell. */
@@ -383,7 +392,8 @@ static struct verdict weigh_renewal(const struct weighing *w)
     else
         verdict = limited(w, DECIDE_RENEW, /* rows d, e, i */
             why ? TAKE(why) : mem_printf("it expires in %s, which is inside the renewal period", left));
-    verdict.renew_at = at;
+    if (verdict.action != DECIDE_SKIP)
+        verdict.renew_at = at;
     return verdict;
 }
 

@@ -40,7 +40,7 @@ struct decision {
     const struct held_cert *held;    /* borrowed from the inventory; NULL where nothing is held */
     const struct decide_wish *wish;  /* borrowed; NULL where the template itself wants it */
     char *reason;                    /* owned; one sentence for a person */
-    int64_t renew_at;                /* when its renewal is planned; 0: none is */
+    int64_t renew_at;                /* when its renewal is planned, or may be tried again; 0: nothing is planned */
 };
 struct decision_list {
     struct decision *items; /* owned */

@@ -229,7 +229,7 @@ int64_t schedule_renewal_start(int64_t not_before, int64_t not_after, uint64_t r
 /* The part of a window in which nothing is planned. */
 static int64_t reserve_of(int64_t window)
 {
-    return at_most(at_least(RESERVE, window / 16), window / 4);
+    return at_most(at_least(RESERVE, window / 32), window / 4);
 }
 
 static int64_t window_of(const struct schedule_question *q)
@@ -297,13 +297,19 @@ int64_t schedule_in_hours(const struct schedule_question *q, int64_t planned, in
 
 /* --- after a failure --- */
 
-static int64_t ceiling_of(uint32_t failures, int64_t last, int64_t factor)
+static int64_t doubled(uint32_t failures, int64_t last)
 {
     int64_t ceiling = FIRST_WAIT;
 
     while (failures-- > 1 && ceiling < last)
-        ceiling *= factor;
+        ceiling *= 2;
     return at_most(ceiling, last);
+}
+
+/* Twice it is tried soon, for what lasts a moment; what lasts longer has met a whole fleet. */
+static int64_t of_a_fleet(uint32_t failures)
+{
+    return failures <= 1 ? FIRST_WAIT : failures == 2 ? 4 * FIRST_WAIT : WHEN_DAY;
 }
 
 /* What may be better the next time. */
@@ -312,11 +318,11 @@ static int64_t wait_for_better(const struct schedule_failure *f, int64_t life, i
     int64_t ceiling, floor;
 
     if (left > 0 && !f->local)
-        ceiling = ceiling_of(f->failures, WHEN_DAY, 8);
+        ceiling = of_a_fleet(f->failures);
     else if (life > 0)
-        ceiling = ceiling_of(f->failures, at_least(at_most(life / 4, LAST_WAIT), FIRST_WAIT), 2);
+        ceiling = doubled(f->failures, at_least(at_most(life / 4, LAST_WAIT), FIRST_WAIT));
     else
-        ceiling = ceiling_of(f->failures, LAST_WAIT, 2);
+        ceiling = doubled(f->failures, LAST_WAIT);
     if (left > 0)
         ceiling = at_most(ceiling, left / 4);
     floor = at_most(FLOOR, ceiling / 2);

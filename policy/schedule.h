@@ -41,9 +41,9 @@ struct schedule_question {
 uint64_t schedule_seed(uint64_t machine, const void *key_id, size_t len);
 /*
  * The moment at which this machine renews this certificate: spread evenly over the window but for its last part, so
- * that a fleet that was imaged in one hour does not renew in one. That part, two days, but at least a sixteenth and at
- * most a quarter of the window, is for those who meet a failure. Where there are maintenance hours it is spread evenly
- * over those. Between schedule_renewal_start and not_after.
+ * that a fleet that was imaged in one hour does not renew in one. That part, two days, but at least a thirty-second and
+ * at most a quarter of the window, is for those who meet a failure. Where there are maintenance hours it is spread
+ * evenly over those. Between schedule_renewal_start and not_after.
  */
 int64_t schedule_renewal_moment(const struct schedule_question *q);
 /*
@@ -72,9 +72,9 @@ struct schedule_failure {
  * When to try again, after @now.
  *
  * Full jitter, between half a minute and a ceiling. With nothing valid held, and for what is local, the ceiling goes
- * from 5 minutes to 8 hours in doubles. With a valid certificate it grows eightfold, from 5 minutes to a day: a server
- * that was away for hours is met again by a whole fleet over a day, and not in the minutes after it is back. It is
- * never more than a quarter of what is left of the certificate, which also gives certificates of minutes their tries.
+ * from 5 minutes to 8 hours in doubles. With a valid certificate it is 5 minutes, then 20, then a day: a server that
+ * was away for hours is met again by a whole fleet over a day, and not in the minutes after it is back. It is never
+ * more than a quarter of what is left of the certificate, which also gives certificates of minutes their tries.
  *
  * What a person must mend is tried once a day all the same, since nobody may tell us that it was mended; more often
  * when the certificate has only hours left.

@@ -354,6 +354,16 @@ TEST(decide_renews_from_the_planned_moment_on)
     assert_int_equal(d.renew_at, moment);
 }
 
+TEST(decide_says_when_a_limit_is_over)
+{
+    CLEANUP(decision_list_clear) struct decision_list list = {0};
+    struct held_cert held = HELD(DUE, h.requests_today = 3);
+    struct decision d = decide_at(PLAIN, held, (struct decide_question){.now = NOW + 5 * WHEN_HOUR}, &list);
+
+    assert_int_equal(d.action, DECIDE_SKIP);
+    assert_int_equal(d.renew_at, NOW + WHEN_DAY);
+}
+
 TEST(decide_lets_a_fleet_follow_a_raised_version_over_a_day) /* 6.5 e, design 9 */
 {
     CLEANUP(decision_list_clear) struct decision_list list = {0};
