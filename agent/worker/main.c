@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -89,21 +90,25 @@ static int report(enum job_kind kind, const union job_output *output, const stru
  */
 static void *end_with_the_daemon(void *arg)
 {
-    struct pollfd channel = {.fd = CHANNEL_FD, .events = POLLRDHUP};
+    struct pollfd *channel = arg;
 
-    (void)arg;
-    while (poll(&channel, 1, -1) <= 0)
+    while (poll(channel, 1, -1) <= 0)
         ;
-    if (channel.revents & POLLNVAL) /* closed by ourselves: the job is done */
-        return NULL;
     _exit(EXIT_FAILURE);
 }
 
+/* By a descriptor of its own: that of the channel is closed when the job is done. */
 static int watch_the_daemon(struct err **errp)
 {
+    static struct pollfd channel = {.events = POLLRDHUP};
     pthread_t thread;
-    int r = pthread_create(&thread, NULL, end_with_the_daemon, NULL);
+    int r;
 
+    channel.fd = fcntl(CHANNEL_FD, F_DUPFD_CLOEXEC, 0);
+    if (channel.fd < 0)
+        return err_set(
+            errp, ERR_USAGE, "only autoenrolld starts this program, with a job as descriptor %d", CHANNEL_FD);
+    r = pthread_create(&thread, NULL, end_with_the_daemon, &channel);
     return r ? err_set(errp, ERR_INTERNAL, "starting a thread: %s", strerror(r)) : 0;
 }
 

@@ -1,10 +1,12 @@
 #include "agent/job/channel.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent/job/job_fields.h"
+#include "agent/worker/vault.h"
 #include "tests/testing.h"
 
 /* A channel of the daemon's, and the other end of its socket. */
@@ -34,7 +36,7 @@ static void say_bytes(struct line *line, const void *data, size_t len)
 }
 
 /* The frames as they are on the wire. */
-enum { JOB = 1, ACK, PROGRESS, CHECKPOINT, RESULT, FAILED };
+enum { JOB = 1, ACK, PROGRESS, CHECKPOINT, RESULT, FAILED, SECRET };
 
 static void say(struct line *line, int type, int subject, const char *body)
 {
@@ -175,6 +177,9 @@ TEST(channel_reads_the_result_of_each_kind)
         {JOB_POLL, "{}"},
         {JOB_RETIRE, "{\"removed\":2}"},
         {JOB_TOKENS, "{\"items\":[{\"label\":\"tpm\"}]}"},
+        {JOB_VERIFY, "{\"verdict\":\"expired\"}"},
+        {JOB_SCAN, "{\"gone\":[\"/a\"]}"},
+        {JOB_PROBE, "{\"matches\":true}"},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -200,6 +205,15 @@ TEST(channel_reads_the_result_of_each_kind)
         case JOB_TOKENS:
             assert_string_equal(event.tokens.items[0].label, "tpm");
             break;
+        case JOB_VERIFY:
+            assert_int_equal(event.verified.verdict, JOB_VERDICT_EXPIRED);
+            break;
+        case JOB_SCAN:
+            assert_string_equal(event.scanned.gone.items[0], "/a");
+            break;
+        case JOB_PROBE:
+            assert_true(event.probed.matches);
+            break;
         case JOB__MAX:
             break;
         }
@@ -218,18 +232,20 @@ TEST(channel_refuses_an_unknown_type)
 {
     CLEANUP(line_close) struct line line = line_open();
 
-    say(&line, 7, 0, "{}");
-    breaks(&line, JOB_ENROLL, "unknown type 7");
+    say(&line, 8, 0, "{}");
+    breaks(&line, JOB_ENROLL, "unknown type 8");
 }
 
 TEST(channel_refuses_what_only_the_daemon_says)
 {
-    CLEANUP(line_close) struct line line = line_open(), other = line_open();
+    static const int types[] = {ACK, JOB, SECRET};
 
-    say(&line, ACK, 0, "");
-    breaks(&line, JOB_ENROLL, "only the daemon sends");
-    say(&other, JOB, JOB_ENROLL, "{}");
-    breaks(&other, JOB_ENROLL, "only the daemon sends");
+    for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+        CLEANUP(line_close) struct line line = line_open();
+
+        say(&line, types[i], 0, "{}");
+        breaks(&line, JOB_ENROLL, "only the daemon sends");
+    }
 }
 
 TEST(channel_refuses_the_result_of_another_job)
@@ -359,13 +375,47 @@ TEST(channel_says_that_the_worker_has_gone)
 {
     CLEANUP(line_close) struct line line = line_open();
     CLEANUP(job_enroll_clear) struct job_enroll job;
+    CLEANUP(channel_event_clear) struct channel_event event = {0};
     CLEANUP(err_freep) struct err *err = NULL;
 
+    say(&line, PROGRESS, 0, "{\"text\":\"hm\"}");
     close(line.worker);
     line.worker = -1;
     fill_enroll(&job);
-    assert_int_equal(channel_send_job(line.daemon, JOB_ENROLL, &job, &err), -1);
-    assert_contains(err_text(err), "the other end of the channel is gone");
+    assert_ok(channel_send_job(line.daemon, JOB_ENROLL, &job, &err) == 0, err);
+    assert_int_equal(channel_flush(line.daemon), CHANNEL_GONE);
+    hear(&line, JOB_ENROLL, &event); /* what it said before counts */
+    assert_string_equal(event.text, "hm");
+}
+
+/* A job that is larger than what the socket takes: the daemon goes on with others until it is read. */
+TEST(channel_writes_a_large_job_as_it_is_read)
+{
+    CLEANUP(line_close) struct line line = line_open();
+    CLEANUP(job_retire_clear) struct job_retire job = {0};
+    CLEANUP(err_freep) struct err *err = NULL;
+    CLEANUP(bytes_clear) struct bytes got = {0};
+    uint8_t buffer[65536];
+    size_t rounds = 0;
+
+    bytes_set(&job.place.tag, "\1\2\3\4", 4);
+    for (int i = 0; i < JOB_MAX_PAIRS; i++)
+        bytes_set(MEM_APPEND(job.known, job.n_known), (uint8_t[JOB_MAX_KEY_ID]){1}, JOB_MAX_KEY_ID);
+    assert_ok(channel_send_job(line.daemon, JOB_RETIRE, &job, &err) == 0, err);
+    for (; channel_flush(line.daemon) == CHANNEL_WAITS; rounds++) {
+        ssize_t n = recv(line.worker, buffer, sizeof(buffer), 0);
+
+        assert_true(n > 0);
+        assert_int_equal(bytes_append(&got, buffer, (size_t)n, NULL), 0);
+    }
+    assert_true(rounds > 0);
+    while (got.len < 6 || got.len < 6 + ((size_t)got.data[1] << 16 | (size_t)got.data[2] << 8 | got.data[3])) {
+        ssize_t n = recv(line.worker, buffer, sizeof(buffer), 0);
+
+        assert_true(n > 0);
+        assert_int_equal(bytes_append(&got, buffer, (size_t)n, NULL), 0);
+    }
+    assert_int_equal(got.data[got.len - 1], '}');
 }
 
 TEST(channel_gives_the_worker_no_job_that_it_does_not_know)
@@ -382,4 +432,168 @@ TEST(channel_gives_the_worker_no_job_that_it_does_not_know)
     assert_int_equal(channel_read_job(worker, &kind, &input, &err), -1);
     assert_contains(err_text(err), "no job that we know");
     close(pair[1]);
+}
+
+/* --- secrets --- */
+
+/* The password of these tests, which stands nowhere in this program as it is. */
+static struct secret *make_secret(void)
+{
+    char *text = mem_strdup("Xedldm+o-xib-qdb-oarbbk"); /* each one more than what it is */
+    size_t len = strlen(text);
+
+    for (size_t i = 0; i < len; i++)
+        text[i]++;
+    return secret_take(text, len);
+}
+
+/* Whether the password is in @data; compared so that no copy of it comes about. */
+static bool holds_secret(const uint8_t *data, size_t len)
+{
+    static const char veiled[] = "Xedldm+o-xib-qdb-oarbbk";
+    size_t n = sizeof(veiled) - 1;
+
+    for (size_t i = 0; i + n <= len; i++) {
+        size_t same = 0;
+
+        while (same < n && data[i + same] == (uint8_t)(veiled[same] + 1))
+            same++;
+        if (same == n)
+            return true;
+    }
+    return false;
+}
+
+/* How often some writable piece of this process's memory holds it. Sanitizers map more than there is: those are left.
+ */
+static size_t copies_in_memory(void)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    int memory = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+    static uint8_t piece[1 << 20];
+    size_t copies = 0;
+    unsigned long from, to;
+    char mode[5], line[512];
+
+    assert_true(maps && memory >= 0);
+    while (fgets(line, sizeof(line), maps)) {
+        if (sscanf(line, "%lx-%lx %4s", &from, &to, mode) != 3 || mode[1] != 'w' || to - from > 64u << 20)
+            continue;
+        for (; from < to; from += sizeof(piece)) {
+            size_t len = to - from < sizeof(piece) ? to - from : sizeof(piece);
+            bool itself = from < (uintptr_t)piece + sizeof(piece) && (uintptr_t)piece < from + len;
+            ssize_t n = itself ? 0 : pread(memory, piece, len, (off_t)from);
+
+            copies += n > 0 && holds_secret(piece, (size_t)n);
+            explicit_bzero(piece, sizeof(piece));
+        }
+    }
+    (void)fclose(maps);
+    (void)close(memory);
+    return copies;
+}
+
+TEST(channel_hands_secrets_over_to_the_vault)
+{
+    CLEANUP(line_close) struct line line = line_open();
+    CLEANUP(channel_freep) struct channel *worker = channel_new(line.worker);
+    CLEANUP(job_enroll_clear) struct job_enroll job;
+    CLEANUP(secret_freep) struct secret *password = make_secret(), *pin = secret_copy("1234", 4), *found = NULL;
+    CLEANUP(err_freep) struct err *err = NULL;
+    union job_input input = {0};
+    enum job_kind kind;
+
+    line.worker = -1; /* is the channel's now */
+    fill_enroll(&job);
+    assert_ok(channel_send_secret(line.daemon, "corp.password", password, &err) == 0, err);
+    assert_ok(channel_send_secret(line.daemon, "token.pin", pin, &err) == 0, err);
+    assert_ok(channel_send_job(line.daemon, JOB_ENROLL, &job, &err) == 0, err);
+    assert_int_equal(channel_flush(line.daemon), CHANNEL_FLUSHED);
+    assert_ok(channel_read_job(worker, &kind, &input, &err) == 0, err);
+    assert_string_equal(input.enroll.name, "web");
+    job_enroll_clear(&input.enroll);
+
+    setenv("CREDENTIALS_DIRECTORY", "/nonexistent", 1);
+    assert_int_equal(vault_find("corp.password", &found, &err), VAULT_NONE);
+    vault_use(worker);
+    assert_int_equal(vault_find("corp.password", &found, &err), VAULT_FOUND);
+    assert_true(secret_equal(found, password));
+    assert_true(secret_equal(channel_secret(worker, "token.pin"), pin));
+    assert_null(channel_secret(worker, "corp"));
+    assert_int_equal(vault_find("other", &found, &err), VAULT_NONE);
+    vault_use(NULL);
+}
+
+TEST(channel_leaves_no_secret_in_memory)
+{
+    CLEANUP(job_enroll_clear) struct job_enroll job;
+    struct line line = line_open();
+    struct channel *worker = channel_new(line.worker);
+    struct secret *password = make_secret();
+    union job_input input = {0};
+    enum job_kind kind;
+
+    line.worker = -1;
+    fill_enroll(&job);
+    assert_int_equal(channel_send_secret(line.daemon, "a", password, NULL), 0);
+    assert_int_equal(channel_send_secret(line.daemon, "b", password, NULL), 0);
+    assert_int_equal(channel_send_job(line.daemon, JOB_ENROLL, &job, NULL), 0);
+    assert_true(copies_in_memory() >= 2); /* so this is a way to find it */
+    assert_int_equal(channel_flush(line.daemon), CHANNEL_FLUSHED);
+    assert_int_equal(channel_read_job(worker, &kind, &input, NULL), 0);
+    job_enroll_clear(&input.enroll);
+    assert_true(copies_in_memory() >= 1);
+    secret_free(password);
+    channel_free(worker);
+    line_close(&line);
+    assert_int_equal(copies_in_memory(), 0);
+}
+
+TEST(channel_takes_no_secret_that_the_worker_would_not)
+{
+    CLEANUP(line_close) struct line line = line_open();
+    CLEANUP(secret_freep) struct secret *good = secret_copy("x", 1), *empty = secret_copy("", 0), *large = NULL;
+    CLEANUP(mem_freep) char *text = mem_alloc(CHANNEL_MAX_SECRET + 1), *name = mem_alloc(257);
+
+    memset(text, 'x', CHANNEL_MAX_SECRET + 1);
+    memset(name, 'n', 256);
+    large = secret_copy(text, CHANNEL_MAX_SECRET + 1);
+    assert_int_equal(channel_send_secret(line.daemon, "", good, NULL), -1);
+    assert_int_equal(channel_send_secret(line.daemon, name, good, NULL), -1);
+    assert_int_equal(channel_send_secret(line.daemon, "n", empty, NULL), -1);
+    assert_int_equal(channel_send_secret(line.daemon, "n", large, NULL), -1);
+    for (int i = 0; i < CHANNEL_MAX_SECRETS; i++)
+        assert_int_equal(channel_send_secret(line.daemon, name + 1, good, NULL), 0);
+    assert_int_equal(channel_send_secret(line.daemon, "n", good, NULL), -1);
+}
+
+TEST(channel_gives_the_worker_no_secret_of_the_wrong_form)
+{
+    static const struct {
+        const char *frames;
+        size_t len;
+        const char *why;
+    } rows[] = {
+        {"\0\0\0\0\7\0", 6, "a secret of the wrong form"},
+        {"\0\0\0\2\7\0\0v", 8, "a secret of the wrong form"},
+        {"\0\0\0\2\7\0\1n", 8, "a secret of the wrong form"}, /* no value */
+        {"\0\0\0\2\7\0\11n", 8, "a secret of the wrong form"},
+        {"\0\0\0\4\7\0\2n\0v", 10, "a secret of the wrong form"},
+        {"\0\0\0\3\7\0\1nv\0\0\0\3\7\0\1nv\0\0\0\3\7\0\1nv\0\0\0\3\7\0\1nv\0\0\0\3\7\0\1nv", 45, "more than 4 secrets"},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        CLEANUP(channel_freep) struct channel *worker = NULL;
+        CLEANUP(err_freep) struct err *err = NULL;
+        union job_input input = {0};
+        enum job_kind kind;
+        int pair[2];
+
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+        worker = channel_new(pair[0]);
+        assert_int_equal(write(pair[1], rows[i].frames, rows[i].len), (ssize_t)rows[i].len);
+        assert_int_equal(channel_read_job(worker, &kind, &input, &err), -1);
+        assert_contains(err_text(err), rows[i].why);
+        close(pair[1]);
+    }
 }
