@@ -185,7 +185,7 @@ pulse() { # pulse USER: what becomes of it
 gdbus wait --system --timeout 10 org.autoenroll.Agent1 || die "it has no name on the bus: $(logs)"
 [[ $(pulse nobody) = 'o "/org/autoenroll/Agent1/jobs/'* ]] || complain "a member of the group may not: $(pulse nobody)"
 [[ $(pulse bin) = *'ccess denied'* ]] || complain "somebody else may: $(pulse bin)"
-! grep -i autoenroll "$work/bus/log" || wrong=1
+! grep -i autoenroll "$work/bus/log" || complain "the bus does not like its policy"
 
 kill -HUP "$daemon"
 kill "$daemon"
@@ -193,4 +193,4 @@ wait "$daemon" || complain "it did not end well: $(logs)"
 after=$(owners)
 [ "$before" = "$after" ] || complain "owners and modes were $before and are $after"
 ! grep -qi 'not permitted' "$work/daemon.log" "$work/worker.log" || complain "something was refused: $(logs)"
-exit $wrong
+verdict

@@ -12,7 +12,7 @@ grep -qx "$prefix/libexec/autoenroll/autoenroll-worker" <(strings -a "$at/sbin/a
 
 # What the administrator wrote stays.
 echo '; mine' >"$root/etc/autoenroll/autoenroll.conf"
-DESTDIR=$root cmake --install "$build" >/dev/null 2>&1 || wrong=1
+DESTDIR=$root cmake --install "$build" >/dev/null 2>&1 || complain "installing again fails"
 grep -qx '; mine' "$root/etc/autoenroll/autoenroll.conf" || complain "a configuration was overwritten"
 
 # The example as it is: nothing is configured. Without the semicolons: every section is taken.
@@ -34,4 +34,4 @@ for name in autoenroll autoenroll-worker; do
     grep -q "^$name:.*:/usr/sbin/nologin\$" "$root/etc/passwd" || complain "there is no user $name"
 done
 grep -q "^autoenroll-admin:" "$root/etc/group" || complain "there is no group autoenroll-admin"
-exit $wrong
+verdict

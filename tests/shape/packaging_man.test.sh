@@ -24,7 +24,7 @@ terms() {
         function flush() { if (term != "") print section " " term "|" text; term = text = "" }
         /^# /    { flush(); section = match($0, /\[[a-z-]+\]/) ? substr($0, RSTART + 1, RLENGTH - 2) : substr($0, 3) }
         /^\t/    { sub(/^\t/, ""); text = text (text == "" ? "" : " ") $0; next }
-        /^[*]/   { flush(); term = $1; gsub(/[*_]/, "", term); next }
+        /^[*]/   { flush(); term = $1; gsub(/[*]/, "", term); sub(/=_/, "=", term); sub(/_$/, "", term); next }
         { flush() }
         END { flush() }' "$1"
 }
@@ -48,6 +48,13 @@ done <"$work/keys"
 terms "$pages/autoenrolld.8.scd" | sed -n 's/^OPTIONS \(.*\)|.*/\1/p' >"$work/page"
 "$at/sbin/autoenrolld" --help | sed -nE 's/^  (--[^ ]+).*/\1/p' | same "autoenrolld(8)"
 
+terms "$pages/autoenrolld.8.scd" | sed -n 's/^METRICS \(.*\)|.*/\1/p' >"$work/page"
+grep -oE '\b(GAUGE|COUNTER)\("[a-z_]+"' "$AE_SOURCE/agent/daemon/metrics.c" | sed 's/.*"\(.*\)"/autoenroll_\1/' |
+    same "autoenrolld(8), metrics"
+
+terms "$pages/autoenrolld.8.scd" | sed -n 's/^LOG \(.*\)|.*/\1/p' >"$work/page"
+grep -oE '"[0-9a-f]{32}"' "$AE_SOURCE/agent/daemon/log.h" | tr -d '"' | same "autoenrolld(8), message ids"
+
 # --- autoenroll-server-ref(8): verbs, options, server.conf ---
 
 server() { "$at/bin/autoenroll-server-ref" "$@"; }
@@ -68,4 +75,4 @@ grep '^[a-z]' "$work/terms" | cut -d'|' -f1 >"$work/page"
         /^};/ { section = "" }' "$AE_SOURCE/server-ref/config.c" | sed 's/^limit /limits /'
     sed -nE 's/^    (ROW|WORDS)\("([a-z-]+)".*/misbehave \2/p' "$AE_SOURCE/server-ref/misbehave.c"
 } | same "server.conf"
-exit $wrong
+verdict

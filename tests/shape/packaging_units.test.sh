@@ -11,15 +11,15 @@ for unit in "$at"/lib/systemd/system/*; do
 done
 instance=$units/autoenroll-worker@1.service
 ln -s autoenroll-worker@.service "$instance"
-export SYSTEMD_UNIT_PATH=$units:/usr/lib/systemd/system:/lib/systemd/system
+export SYSTEMD_UNIT_PATH=$units:/usr/lib/systemd/system:/lib/systemd/system MANPATH=$at/share/man
 
 for unit in "$units"/*[!@].{service,socket,path}; do
-    [ ! -e "$unit" ] || silent "$(basename "$unit")" systemd-analyze verify --man=no "$unit"
+    [ ! -e "$unit" ] || silent "$(basename "$unit")" systemd-analyze verify --man=yes "$unit"
 done
 for example in "$at"/share/doc/autoenroll/systemd/*.conf; do
     mkdir "$instance.d"
     cp "$example" "$instance.d"
-    silent "$(basename "$example")" systemd-analyze verify --man=no "$instance"
+    silent "$(basename "$example")" systemd-analyze verify --man=yes "$instance"
     rm -r "$instance.d"
 done
 
@@ -27,7 +27,7 @@ done
 security() {
     systemd-analyze security --offline=yes --no-pager --threshold="$2" "$units/$1" >"$work/security" 2>&1 ||
         complain "$1 is too open: $(grep '✗' "$work/security")"
-    grep Overall "$work/security" || wrong=1
+    grep Overall "$work/security" || complain "$1 cannot be judged"
 }
 security autoenrolld.service 10
 security autoenroll-worker@1.service 15
@@ -43,4 +43,4 @@ socket=$(value autoenroll-worker.socket ListenStream)
 for unit in autoenrolld.service autoenroll-worker@.service; do
     grep -q "^u  *$(value "$unit" User) " "$at/lib/sysusers.d/autoenroll.conf" || complain "nobody makes the user of $unit"
 done
-exit $wrong
+verdict

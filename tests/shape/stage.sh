@@ -4,12 +4,13 @@ work=$(mktemp -d)
 chmod 0711 "$work"
 trap 'rm -rf "$work"' EXIT
 root=$work/root
-wrong=0
 
+# From a subshell too; each script ends with: verdict.
 complain() {
     echo "$*"
-    wrong=1
+    : >"$work/wrong"
 }
+verdict() { [ ! -e "$work/wrong" ]; }
 
 # silent WHAT COMMAND...: it succeeds and says nothing.
 silent() {
