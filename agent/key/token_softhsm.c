@@ -17,7 +17,7 @@
 #include "agent/key/token_session.h"
 #include "protocol/base/bytes.h"
 
-#define PIN_BYTES 16 /* random, twice as many hexadecimal digits */
+#define PIN_BYTES 15 /* random, twice as many hexadecimal digits; of a file, libp11 takes 31 at most */
 #define MAX_PIN   255
 #define MAX_SLOTS 16
 
