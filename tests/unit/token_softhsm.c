@@ -94,7 +94,7 @@ TEST(first_start_makes_a_private_token)
     CLEANUP(bytes_clear) struct bytes open_files = {0};
 
     create(&o);
-    assert_int_equal(secret_len(o.pin), 32);
+    assert_int_equal(secret_len(o.pin), 30);
     works(&o);
     assert_int_equal(mode_of(o.dir, ""), 0700);
     assert_int_equal(mode_of(o.dir, "tokens"), 0700);
