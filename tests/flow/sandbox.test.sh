@@ -49,8 +49,9 @@ set_of() { # set_of @SET: the calls in it, those of the sets in it too
         esac
     done
 }
-allowed() { # allowed UNIT: of its SystemCallFilter lines, in their order
+allowed() { # allowed UNIT: address families, and calls by its SystemCallFilter lines, in their order
     local line word
+    sed -n 's/^RestrictAddressFamilies=//p' "$at/lib/systemd/system/$1"
     : >"$work/calls"
     sed -n 's/^SystemCallFilter=//p' "$at/lib/systemd/system/$1" | while read -r line; do
         for word in ${line#\~}; do

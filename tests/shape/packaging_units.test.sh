@@ -40,6 +40,8 @@ socket=$(value autoenroll-worker.socket ListenStream)
     complain "the daemon connects to another socket than $socket"
 [ "$(value autoenroll-worker.socket SocketUser)" = "$(value autoenrolld.service User)" ] ||
     complain "the workers' socket is not the daemon's"
+grep -q "^#define KEEPER_MAX_WORKERS $(value autoenroll-worker.socket MaxConnections) " \
+    "$AE_SOURCE/agent/daemon/keeper.h" || complain "the socket has another limit of workers"
 for unit in autoenrolld.service autoenroll-worker@.service; do
     grep -q "^u  *$(value "$unit" User) " "$at/lib/sysusers.d/autoenroll.conf" || complain "nobody makes the user of $unit"
 done
