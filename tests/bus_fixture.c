@@ -153,7 +153,7 @@ static void make_group(const struct bus_fixture *f)
 static bool has_name(const struct bus_fixture *f, const char *name)
 {
     return testing_shell(NULL,
-               "dbus-send --address='%s' --print-reply --dest=org.freedesktop.DBus / "
+               "dbus-send --bus='%s' --print-reply --dest=org.freedesktop.DBus / "
                "org.freedesktop.DBus.NameHasOwner string:%s 2>/dev/null | grep -q true",
                f->address, name) == 0;
 }
@@ -186,7 +186,10 @@ void bus_fixture_restart(struct bus_fixture *f)
 
 void bus_fixture_kill(struct bus_fixture *f)
 {
+    CLEANUP(mem_freep) char *socket = mem_printf("%s/bus.sock", f->dir);
+
     end(&f->pid);
+    (void)unlink(socket); /* the next one would not take its place */
 }
 
 /* --- polkit --- */

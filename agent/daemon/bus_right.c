@@ -20,6 +20,7 @@ struct bus_right_check {
     enum bus_right right;
     bool interactive;
     bool in_group;
+    bool person_asked;
     bus_right_answer *answer;
     void *ctx;
 };
@@ -111,6 +112,9 @@ static void conclude_by_group(struct bus_right_check *check)
                           " may");
 }
 
+static void ask_polkit(struct bus_right_check *check, bool person);
+
+/* Whether polkit is there and what it says by itself is found out first; only then may a person be asked. */
 static void polkit_answered(DBusPendingCall *pending, void *ctx)
 {
     struct bus_right_check *check = ctx;
@@ -124,7 +128,7 @@ static void polkit_answered(DBusPendingCall *pending, void *ctx)
         const char *text = NULL;
 
         (void)dbus_message_get_args(answer, NULL, DBUS_TYPE_STRING, &text, DBUS_TYPE_INVALID);
-        why = is_absent(error) ? NULL : mem_printf("polkit says: %s", text ? text : error);
+        why = is_absent(error) && !check->person_asked ? NULL : mem_printf("polkit says: %s", text ? text : error);
         dbus_message_unref(answer);
         if (why)
             conclude(check, why);
@@ -140,6 +144,12 @@ static void polkit_answered(DBusPendingCall *pending, void *ctx)
         dbus_message_iter_get_basic(&result, &challenge);
     }
     dbus_message_unref(answer);
+    if (!authorized && challenge && check->interactive) {
+        check->interactive = false;
+        check->person_asked = true;
+        ask_polkit(check, true);
+        return;
+    }
     if (!authorized)
         why = mem_printf("polkit's action %s is not granted%s", rights[check->right].action,
             challenge ? " without its password, for which there was nobody to ask" : "");
@@ -155,13 +165,13 @@ static void add_empty_dictionary(DBusMessageIter *iter)
         abort();
 }
 
-static void ask_polkit(struct bus_right_check *check)
+static void ask_polkit(struct bus_right_check *check, bool person)
 {
     DBusMessage *message = dbus_message_new_method_call(
         POLKIT, "/org/freedesktop/PolicyKit1/Authority", POLKIT ".Authority", "CheckAuthorization");
     const char *kind = "system-bus-name", *name = "name", *nothing = "";
     const char *action = rights[check->right].action;
-    dbus_uint32_t flags = check->interactive ? POLKIT_INTERACTIVE : 0;
+    dbus_uint32_t flags = person ? POLKIT_INTERACTIVE : 0;
     DBusMessageIter iter, subject, details, entry, value;
 
     if (!message)
@@ -182,7 +192,7 @@ static void ask_polkit(struct bus_right_check *check)
     if (!dbus_message_iter_append_basic(&iter, DBUS_TYPE_UINT32, &flags) ||
         !dbus_message_iter_append_basic(&iter, DBUS_TYPE_STRING, &nothing))
         abort();
-    ask(check, message, check->interactive ? INTERACTION_TIMEOUT_MS : POLKIT_TIMEOUT_MS, polkit_answered);
+    ask(check, message, person ? INTERACTION_TIMEOUT_MS : POLKIT_TIMEOUT_MS, polkit_answered);
 }
 
 /* --- who it is, by the bus --- */
@@ -258,7 +268,7 @@ static void credentials_answered(DBusPendingCall *pending, void *ctx)
     if (uid == 0 || uid == geteuid())
         conclude(check, NULL);
     else
-        ask_polkit(check);
+        ask_polkit(check, false);
 }
 
 struct bus_right_check *bus_right_ask(

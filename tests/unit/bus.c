@@ -217,7 +217,7 @@ static int ask_as(struct program *p, const char *user, const char *command)
     assert_true(pid >= 0);
     if (pid == 0) {
         status = bus_fixture_as(&p->fixture, user, "%s", command);
-        testing_write(out, p->fixture.out.data, p->fixture.out.len);
+        testing_write(out, bytes_text(&p->fixture.out), p->fixture.out.len);
         _exit(status);
     }
     while (waitpid(pid, &status, WNOHANG) == 0)
@@ -236,6 +236,7 @@ static const char *said(const struct program *p)
     return bus_fixture_said(&p->fixture);
 }
 
+#define HIT     "gdbus call --system --dest " BUS_NAME " --object-path " BUS_ROOT " --method " BUS_MANAGER ".Hit"
 #define MANAGER "busctl call $R " BUS_MANAGER " "
 
 /* --- calls --- */
@@ -525,18 +526,18 @@ TEST(bus_right_is_that_of_whoever_runs_as_we_do)
     CLEANUP(clear) struct program p;
 
     start(&p, BUS_POLKIT_NONE);
-    assert_int_equal(ask(&p, MANAGER "Hit"), 0);
+    assert_int_equal(ask(&p, HIT), 0);
     assert_int_equal(p.hit, 1);
     assert_contains(bytes_text(&p.log), "Hit of '" BUS_NAME "' asked for by uid");
 }
 
 static void assert_rights(struct program *p, bool member)
 {
-    assert_int_not_equal(ask_as(p, BUS_FIXTURE_NOBODY, MANAGER "Hit"), 0);
+    assert_int_not_equal(ask_as(p, BUS_FIXTURE_NOBODY, HIT), 0);
     assert_contains(said(p), "may not configure");
     assert_int_equal(ask_as(p, BUS_FIXTURE_NOBODY, MANAGER "Add 'sxa{sv}' word 1 0"), 0);
-    assert_int_equal(ask_as(p, BUS_FIXTURE_MEMBER, MANAGER "Hit"), member ? 0 : 1);
-    assert_int_equal(ask_as(p, "root", MANAGER "Hit"), 0);
+    assert_int_equal(ask_as(p, BUS_FIXTURE_MEMBER, HIT), member ? 0 : 1);
+    assert_int_equal(ask_as(p, "root", HIT), 0);
     assert_int_equal(p->hit, member ? 2 : 1);
 }
 
@@ -556,7 +557,7 @@ PRIVILEGED_TEST(bus_rights_are_what_the_real_polkit_says)
     bus_fixture_need_root();
     start(&p, BUS_POLKIT_REAL);
     assert_rights(&p, true);
-    assert_int_not_equal(ask_as(&p, BUS_FIXTURE_NOBODY, MANAGER "Hit"), 0);
+    assert_int_not_equal(ask_as(&p, BUS_FIXTURE_NOBODY, HIT), 0);
     assert_contains(said(&p), "polkit's action " BUS_NAME ".configure is not granted");
 }
 
