@@ -111,7 +111,7 @@ static void child_free(struct child *child)
     free(child);
 }
 
-/* From the loop: it has gone. */
+/* It has gone. */
 static void finish(struct child *child, int status)
 {
     forget(child);
@@ -391,16 +391,13 @@ void children_close(struct children *children)
         return;
     for (struct child *child = children->first; child; child = child->next)
         children->way->kill(child);
-    while (children->first) {
-        struct child *child = children->first;
-
+    for (struct child *child = children->first; child; child = child->next)
         children->way->await(child);
-        forget(child);
-        child_free(child);
-    }
     if (children->hearing)
         event_free(children->hearing);
     keeper_free(children->keeper);
+    while (children->first)
+        finish(children->first, CHILD_CLOSED);
     free(children);
 }
 

@@ -36,8 +36,8 @@ int children_open(const struct children_place *place, struct children **out, str
 /* From here on the ends of workers are noticed by @base; called once, before the first start. 0 or -1. */
 int children_attach(struct children *children, struct event_base *base, struct err **errp);
 /*
- * Ends the workers that still run, and reaps them; nobody is told. Before the event loop is freed, which need not run
- * any more. NULL is fine.
+ * Ends the workers that still run, reaps them, and says so with CHILD_CLOSED. Before the event loop is freed, which
+ * need not run any more. NULL is fine.
  */
 void children_close(struct children *children);
 DEFINE_FREEP(struct children, children_close)
@@ -47,12 +47,13 @@ struct child;
 
 #define CHILD_LINGER_MS 3000 /* for a worker that has told its end: what it loads may hang while it is unloaded */
 #define CHILD_NO_STATUS (-1) /* behind a socket nobody can tell how a worker ended */
+#define CHILD_CLOSED    (-2) /* it was ended by children_close */
 
 /*
  * Starts a worker.
  *
- * @ended    called once, from the loop, when it has ended and was reaped; @status as waitpid gives it, or
- *           CHILD_NO_STATUS. The child is freed after it returns.
+ * @ended    called once, from the loop or children_close, when it has ended and was reaped; @status as waitpid gives
+ *           it, CHILD_NO_STATUS or CHILD_CLOSED. The child is freed after it returns.
  * @channel  owned by the caller, non-blocking to read
  * 0, or -1 with ERR_INTERNAL.
  */

@@ -20,8 +20,10 @@ struct errand {
     enum job_kind kind;
 };
 
-static void errand_free(struct errand *errand)
+static void errand_free(void *ctx)
 {
+    struct errand *errand = ctx;
+
     free(errand->account);
     free(errand);
 }
@@ -279,7 +281,8 @@ static int go_on(struct agent *agent, struct group *group, struct record *record
     CLEANUP(errand_freep) struct errand *e = mem_alloc(sizeof(*e));
     struct server_state *account = server_find(&agent->servers, group_account(group)->name);
     bool shows = account && group_account(group)->username && needs_password(record);
-    struct run_request request = {.input = &job, .label = record->id, .record = record, .progress = told, .done = done};
+    struct run_request request = {
+        .input = &job, .label = record->id, .record = record, .progress = told, .done = done, .dropped = errand_free};
 
     if (record->attempt.pair.certificate.len && run_install(agent, record, errp) < 0)
         return -1;

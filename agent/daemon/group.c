@@ -291,8 +291,10 @@ struct asking {
     struct cached_policy cached; /* what was said last, empty where nothing */
 };
 
-static void asking_free(struct asking *asking)
+static void asking_free(void *ctx)
 {
+    struct asking *asking = ctx;
+
     free(asking->server);
     free(asking->question);
     cached_clear(&asking->cached);
@@ -431,8 +433,13 @@ int group_ask(struct agent *agent, struct group *group, struct server_state *sta
     const struct settings_server *server = settings_find_server(&agent->settings, state->name);
     CLEANUP(job_refresh_clearp) struct job_refresh job = {0};
     CLEANUP(asking_freep) struct asking *a = mem_alloc(sizeof(*a));
-    struct run_request request = {
-        .kind = JOB_REFRESH, .input = &job, .label = state->name, .progress = told, .done = asked, .ctx = a};
+    struct run_request request = {.kind = JOB_REFRESH,
+        .input = &job,
+        .label = state->name,
+        .progress = told,
+        .done = asked,
+        .dropped = asking_free,
+        .ctx = a};
 
     a->agent = agent;
     a->server = mem_strdup(state->name);

@@ -79,8 +79,10 @@ struct retiring {
     struct job_retire job;
 };
 
-static void retiring_free(struct retiring *retiring)
+static void retiring_free(void *ctx)
 {
+    struct retiring *retiring = ctx;
+
     job_retire_clear(&retiring->job);
     free(retiring);
 }
@@ -117,7 +119,8 @@ static void retired(void *ctx, struct run_outcome *outcome, struct err *why)
 int retire_old(struct agent *agent, struct err **errp)
 {
     CLEANUP(retiring_freep) struct retiring *r = mem_alloc(sizeof(*r));
-    struct run_request request = {.kind = JOB_RETIRE, .input = &r->job, .label = "token", .done = retired, .ctx = r};
+    struct run_request request = {
+        .kind = JOB_RETIRE, .input = &r->job, .label = "token", .done = retired, .dropped = retiring_free, .ctx = r};
 
     r->agent = agent;
     for (size_t i = 0; i < agent->records.n; i++)
@@ -187,7 +190,8 @@ static int remove_one(struct agent *agent, struct record *record, struct err **e
     CLEANUP(job_retire_clearp) struct job_retire job = {0};
     CLEANUP(mem_freep) struct removing *r = mem_alloc(sizeof(*r));
     struct job_pair attempt = {.key_id = record->attempt.key_id};
-    struct run_request request = {.kind = JOB_RETIRE, .input = &job, .label = record->id, .done = removed, .ctx = r};
+    struct run_request request = {
+        .kind = JOB_RETIRE, .input = &job, .label = record->id, .done = removed, .dropped = free, .ctx = r};
 
     *r = (struct removing){.agent = agent, .record = record};
     agent_place(agent, &job.place);
@@ -244,7 +248,8 @@ int retire_everything(struct agent *agent, void (*done)(struct agent *agent, con
 {
     CLEANUP(job_retire_clearp) struct job_retire job = {.sweep = true};
     CLEANUP(mem_freep) struct forgetting *f = mem_alloc(sizeof(*f));
-    struct run_request request = {.kind = JOB_RETIRE, .input = &job, .label = "token", .done = forgotten, .ctx = f};
+    struct run_request request = {
+        .kind = JOB_RETIRE, .input = &job, .label = "token", .done = forgotten, .dropped = free, .ctx = f};
 
     *f = (struct forgetting){.agent = agent, .done = done};
     agent_place(agent, &job.place);

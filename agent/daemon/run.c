@@ -28,6 +28,7 @@ struct run {
     struct record *record; /* or NULL */
     void (*progress)(void *ctx, const char *text);
     void (*done)(void *ctx, struct run_outcome *outcome, struct err *why);
+    void (*dropped)(void *ctx);
     void *ctx;
 
     struct child *child;
@@ -357,6 +358,12 @@ static void on_ended(void *ctx, int status)
 {
     struct run *run = ctx;
 
+    if (status == CHILD_CLOSED) {
+        if (run->dropped)
+            run->dropped(run->ctx);
+        run_free(run);
+        return;
+    }
     agent_tell_time(run->agent);
     while (run->phase == TALKING && listen_to(run, FRAMES_A_TURN))
         ;
@@ -403,6 +410,7 @@ int run_start(struct agent *agent, const struct run_request *request, struct run
         .record = request->record,
         .progress = request->progress,
         .done = request->done,
+        .dropped = request->dropped,
         .ctx = request->ctx,
         .step = mem_strdup("starting")};
     if (child_start(agent->children, on_ended, run, &run->child, &run->channel, errp) < 0) {

@@ -36,6 +36,8 @@ struct run_request {
      * durable (ERR_STORE). Both are freed after it returns.
      */
     void (*done)(void *ctx, struct run_outcome *outcome, struct err *why);
+    /* Called instead of done when the agent is closed: frees @ctx. NULL: there is nothing to free. */
+    void (*dropped)(void *ctx);
     void *ctx;
 };
 
