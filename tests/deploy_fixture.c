@@ -127,7 +127,7 @@ void deploy_fixture_publish(struct deploy_fixture *f, bool file)
         .subject = "CN=web.example", .issuer = f->ca, .issuer_key = f->ca_key, .serial = 100 + (long)f->generation};
     CLEANUP(mem_freep) char *number = mem_printf("%u", ++f->generation);
     CLEANUP(mem_freep) char *dir = mem_printf("%s/%s", f->home, number);
-    CLEANUP(mem_freep) char *current = mem_printf("%s/current", f->home);
+    CLEANUP(mem_freep) char *installed = mem_printf("%s/installed", f->home);
     CLEANUP(mem_freep) char *changed = mem_printf("%s/public/changed", f->state);
 
     EVP_PKEY_free(f->key);
@@ -137,7 +137,7 @@ void deploy_fixture_publish(struct deploy_fixture *f, bool file)
     make_dir(dir, 0755);
     put_certificates(f, dir);
     put_key(f, dir, file);
-    assert_int_equal(file_replace_link(current, number, NULL), 0);
+    assert_int_equal(file_replace_link(installed, number, NULL), 0);
     assert_int_equal(file_replace(changed, "\n", 1, 0644, NULL), 0);
 }
 

@@ -9,6 +9,7 @@
 #include "agent/config/file.h"
 #include "agent/config/settings_deploy.h"
 #include "agent/daemon/inotify.h"
+#include "agent/daemon/publish.h"
 #include "agent/job/deploy_result.h"
 #include "policy/schedule.h"
 
@@ -17,6 +18,7 @@ struct deployed {
     struct inotify *inotify;
     struct event *again; /* timer: the next try of what failed */
     int64_t asked_at;    /* when we last asked for a try */
+    uint32_t unanswered; /* how often, since a result came */
 };
 
 /* --- what a record has to do with it --- */
@@ -40,31 +42,44 @@ static bool is_current(const struct record *record)
     return held && record->hook.thumbprint && strcmp(record->hook.thumbprint, held) == 0;
 }
 
-static bool waits_for_deploy(const struct agent *agent, const struct record *record)
+/* Its labels in the token are in place as well, which the worker moves last. */
+static bool is_installed(const struct record *record)
 {
-    return section_of(agent, record) && record_has_certificate(record) && !is_current(record);
+    return record_has_certificate(record) && !record_is_under_way(record);
+}
+
+/* Nobody has told yet what came of it: a wake-up may be lost, or autoenroll-deploy may not be there. */
+static bool waits(const struct agent *agent, const struct record *record)
+{
+    return section_of(agent, record) && is_installed(record) && !is_current(record);
 }
 
 /* The same for one certificate and try whenever it is asked, so that looking often does not mean trying often. */
-static uint32_t chance_of(const struct record *record)
+static uint32_t chance_of(const struct record *record, uint32_t tries)
 {
-    char digits[9] = {0};
+    CLEANUP(mem_freep) char *digits = mem_strndup(record->current.facts.thumbprint, 8);
 
-    (void)strncpy(digits, record->hook.thumbprint, sizeof(digits) - 1);
-    return (uint32_t)strtoul(digits, NULL, 16) ^ record->hook.tries * 0x9e3779b1u;
+    return (uint32_t)strtoul(digits, NULL, 16) ^ tries * 0x9e3779b1u;
 }
 
-/* When what failed is to be tried again; INT64_MAX: there is nothing. */
+static int64_t later(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* When autoenroll-deploy is to be woken again because of @record; INT64_MAX: it need not. */
 static int64_t next_try(const struct deployed *deployed, const struct record *record)
 {
-    struct schedule_failure failure = {.retry = true, .local = true, .failures = record->hook.tries};
+    bool failed = section_of(deployed->agent, record) && is_current(record) && !record->hook.ok;
+    uint32_t tries = failed ? record->hook.tries : deployed->unanswered;
+    struct schedule_failure failure = {.retry = true, .local = true, .failures = tries ? tries : 1};
 
-    if (!section_of(deployed->agent, record) || !is_current(record) || record->hook.ok)
+    if (!failed && !waits(deployed->agent, record))
         return INT64_MAX;
     failure.not_before = record->current.facts.not_before;
     failure.not_after = record->current.facts.not_after;
-    failure.now = record->hook.when > deployed->asked_at ? record->hook.when : deployed->asked_at;
-    failure.chance = chance_of(record);
+    failure.now = later(failed ? record->hook.when : record->current.installed_at, deployed->asked_at);
+    failure.chance = chance_of(record, failure.failures);
     return schedule_retry(&failure);
 }
 
@@ -101,6 +116,7 @@ static void ask(struct deployed *deployed)
     CLEANUP(mem_freep) char *text = mem_printf("%" PRId64 "\n", agent->now);
 
     deployed->asked_at = agent->now;
+    deployed->unanswered++;
     if (file_replace(agent->paths.changed, text, strlen(text), 0644, &err) < 0) {
         err_wrap(&err, "telling autoenroll-deploy of a change");
         agent_log_err(AGENT_LOG_ERROR, err);
@@ -161,6 +177,7 @@ static void take_over(struct agent *agent, struct record *record, const struct d
         return;
     free(hook->thumbprint);
     free(hook->text);
+    agent->deployed->unanswered = 0;
     *hook = (struct record_outcome){.thumbprint = mem_strdup(result->thumbprint),
         .when = result->when,
         .ok = result->ok,
@@ -224,15 +241,32 @@ static void on_changed(void *ctx, const struct strlist *paths)
 
 /* --- together --- */
 
-static void make_up(struct deployed *deployed)
+/*
+ * Lets services have the pair of @record, once it is in its place: the link is moved, which is what autoenroll-deploy
+ * goes by, and remembers for us that it was woken. True: it must be woken.
+ */
+static bool let_go(const struct agent *agent, const struct record *record)
+{
+    CLEANUP(err_freep) struct err *err = NULL;
+    int r;
+
+    if (!section_of(agent, record) || !is_installed(record))
+        return false;
+    r = publish_installed(agent->paths.certs, record->id, record->current.generation, &err);
+    if (r < 0)
+        agent_log_err(AGENT_LOG_ERROR, err);
+    return r == PUBLISH_MOVED;
+}
+
+static void let_all_go(struct deployed *deployed)
 {
     const struct agent *agent = deployed->agent;
+    bool any = false;
 
     for (size_t i = 0; i < agent->records.n; i++)
-        if (waits_for_deploy(agent, agent->records.items[i])) {
-            ask(deployed);
-            return;
-        }
+        any |= let_go(agent, agent->records.items[i]) || waits(agent, agent->records.items[i]);
+    if (any)
+        ask(deployed);
 }
 
 /* Listeners stay for as long as the agent; we may be closed before. */
@@ -243,18 +277,22 @@ static void on_news(void *self, const struct agent_news *news)
     if (!agent->deployed)
         return;
     switch (news->event) {
-    case AGENT_RENEWED:
-        ask(agent->deployed);
+    case AGENT_RECORD_CHANGED:
+        if (let_go(agent, news->record)) {
+            ask(agent->deployed);
+            set_timer(agent->deployed);
+        }
         break;
     case AGENT_RELOADED:
+        let_all_go(agent->deployed);
         ask(agent->deployed); /* what a section asks for may have changed */
         deployed_check(agent);
         break;
     case AGENT_TICK:
         deployed_check(agent);
         break;
+    case AGENT_RENEWED: /* its attempt goes on */
     case AGENT_RECORD_ADDED:
-    case AGENT_RECORD_CHANGED:
     case AGENT_RECORD_REMOVED:
     case AGENT_FAILED:
     case AGENT_EXPIRING:
@@ -286,7 +324,8 @@ int deployed_open(struct agent *agent, struct err **errp)
     agent_listen(agent, on_news, agent);
     agent_tell_time(agent);
     deployed_check(agent);
-    make_up(deployed);
+    let_all_go(deployed);
+    set_timer(deployed);
     return 0;
 }
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "agent/config/file.h"
 
@@ -50,6 +51,19 @@ int publish_generation(const char *dir, const char *id, uint32_t generation, con
         put_files(place, pair, facts, errp) < 0 || file_replace_link(current, number, errp) < 0)
         return err_wrap(errp, "publishing the certificate of '%s'", id);
     return 0;
+}
+
+int publish_installed(const char *dir, const char *id, uint32_t generation, struct err **errp)
+{
+    CLEANUP(mem_freep) char *path = mem_printf("%s/%s/installed", dir, id);
+    CLEANUP(mem_freep) char *number = mem_printf("%u", generation);
+    char now[16] = {0};
+
+    if (readlink(path, now, sizeof(now) - 1) > 0 && strcmp(now, number) == 0)
+        return PUBLISH_SAME;
+    if (file_replace_link(path, number, errp) < 0)
+        return err_wrap(errp, "publishing that the certificate of '%s' is in its place", id);
+    return PUBLISH_MOVED;
 }
 
 int publish_remove(const char *dir, const char *id, uint32_t generation, struct err **errp)

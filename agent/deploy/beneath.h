@@ -26,5 +26,5 @@ int beneath_directory(int dir, const char *path, int *out, struct err **errp);
  */
 int beneath_read(int dir, const char *name, size_t max, struct bytes *out, struct err **errp);
 
-/* The number that the link @name in @dir points to, as "current" does. BENEATH_*, or -1 with ERR_UNTRUSTED. */
+/* The number that the link @name in @dir points to, as "installed" does. BENEATH_*, or -1 with ERR_UNTRUSTED. */
 int beneath_number(int dir, const char *name, uint32_t *number, struct err **errp);

@@ -125,6 +125,21 @@ static void print_text(const struct deploy_report *report)
     }
 }
 
+/* Which file "changed" is; the daemon replaces it. */
+static struct stat look_at_changed(const struct command_line *cmd)
+{
+    CLEANUP(mem_freep) char *path = mem_printf("%s/public/changed", cmd->deploy.state_dir);
+    struct stat st = {0};
+
+    (void)lstat(path, &st);
+    return st;
+}
+
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino == b->st_ino && a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
 static int pass(const struct command_line *cmd)
 {
     struct deploy_options options = cmd->deploy;
@@ -140,6 +155,21 @@ static int pass(const struct command_line *cmd)
         err_print(PROGRAM, err);
     fields_clear(&deploy_report_fields, &report);
     return r < 0 ? err_kind_status(err_kind(err)) : 0;
+}
+
+/* A .path unit does not see what changes while its service runs. */
+static int until_nothing_changes(const struct command_line *cmd)
+{
+    struct stat before = look_at_changed(cmd);
+
+    for (;;) {
+        int status = pass(cmd);
+        struct stat now = look_at_changed(cmd);
+
+        if (cmd->deploy.once || is_same(&before, &now))
+            return status;
+        before = now;
+    }
 }
 
 /* Signals come only while we wait: a pass is never cut short by one. */
@@ -199,5 +229,5 @@ int main(int argc, char **argv)
     (void)umask(022);
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGXFSZ, SIG_IGN);
-    return cmd.follow ? follow(&cmd) : pass(&cmd);
+    return cmd.follow ? follow(&cmd) : until_nothing_changes(&cmd);
 }

@@ -111,8 +111,8 @@ static int find_key(int state, int dir, struct source *out, struct err **errp)
 
 /* --- all of it --- */
 
-/* The directory of the current generation. SOURCE_* or -1. */
-static int open_current(int state, const char *name, int *out, uint32_t *generation, struct err **errp)
+/* The directory of the generation that is in its place, labels in the token included. SOURCE_* or -1. */
+static int open_installed(int state, const char *name, int *out, uint32_t *generation, struct err **errp)
 {
     CLEANUP(mem_freep) char *path = mem_printf("public/certs/%s", name);
     CLEANUP(mem_freep) char *number = NULL;
@@ -120,13 +120,13 @@ static int open_current(int state, const char *name, int *out, uint32_t *generat
     int r = beneath_directory(state, path, &home, errp);
 
     if (r == BENEATH_OPEN)
-        r = beneath_number(home, "current", generation, errp);
+        r = beneath_number(home, "installed", generation, errp);
     if (r != BENEATH_OPEN)
         return r < 0 ? -1 : SOURCE_NONE;
     number = mem_printf("%u", *generation);
     r = beneath_directory(home, number, out, errp);
     if (r == BENEATH_MISSING)
-        return err_set(errp, ERR_STORE, "the generation %s, which is current, is missing", number);
+        return err_set(errp, ERR_STORE, "the generation %s, which is installed, is missing", number);
     return r < 0 ? -1 : SOURCE_READ;
 }
 
@@ -155,7 +155,7 @@ static int check_chain(const struct source_question *q, const struct source *sou
 static int read_state(const struct source_question *q, int state, struct source *out, struct err **errp)
 {
     CLEANUP(beneath_close) int dir = -1;
-    int r = open_current(state, q->name, &dir, &out->generation, errp);
+    int r = open_installed(state, q->name, &dir, &out->generation, errp);
 
     if (r != SOURCE_READ)
         return r;

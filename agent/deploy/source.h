@@ -23,8 +23,8 @@ struct source_question {
 enum source_outcome { SOURCE_READ, SOURCE_NONE };
 
 /*
- * Reads public/certs/NAME/current, and the key file that it names beneath token/keys. Whoever owns these directories is
- * not trusted: links, second names, other kinds of file and what is too large are refused (beneath.h); certificates
+ * Reads public/certs/NAME/installed, and the key file that it names beneath token/keys. Whoever owns these directories
+ * is not trusted: links, second names, other kinds of file and what is too large are refused (beneath.h); certificates
  * are decoded, the chain must lead from the certificate to an anchor, and a key must be the certificate's.
  * SOURCE_NONE: nothing is published for this name. -1: ERR_UNTRUSTED, ERR_INVALID, ERR_STORE.
  */

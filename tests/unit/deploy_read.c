@@ -32,7 +32,7 @@ static void refused(const struct deploy_fixture *f, enum err_kind kind, const ch
 /* Runs @command in the directory of the current generation. */
 static void change(const struct deploy_fixture *f, const char *command)
 {
-    assert_int_equal(testing_shell(NULL, "cd '%s/current/' && %s", f->home, command), 0);
+    assert_int_equal(testing_shell(NULL, "cd '%s/installed/' && %s", f->home, command), 0);
 }
 
 TEST(source_reads_a_pair_with_its_key_in_a_file)
@@ -71,14 +71,14 @@ TEST(source_has_nothing_where_nothing_is_published)
     struct source source = {0};
 
     deploy_fixture_init(&f);
-    assert_int_equal(read_web(&f, &source, NULL), SOURCE_NONE); /* no current */
+    assert_int_equal(read_web(&f, &source, NULL), SOURCE_NONE); /* no link */
     assert_int_equal(rmdir(f.home), 0);
     assert_int_equal(read_web(&f, &source, NULL), SOURCE_NONE);
     assert_int_equal(testing_shell(NULL, "rm -r '%s'", f.state), 0);
     assert_int_equal(read_web(&f, &source, NULL), SOURCE_NONE);
 }
 
-TEST(source_follows_current_to_a_number_and_nowhere_else)
+TEST(source_follows_the_link_to_a_number_and_nowhere_else)
 {
     static const char *const targets[] = {"../../../../etc", "/etc", "1/", "01", "+1", "0", "-1", "4294967296", "1 ",
         "one", "11111111111111111111111111111111"};
@@ -87,13 +87,13 @@ TEST(source_follows_current_to_a_number_and_nowhere_else)
     deploy_fixture_init(&f);
     deploy_fixture_publish(&f, false);
     for (size_t i = 0; i < ARRAY_SIZE(targets); i++) {
-        assert_int_equal(testing_shell(NULL, "ln -sfn -- '%s' '%s/current'", targets[i], f.home), 0);
+        assert_int_equal(testing_shell(NULL, "ln -sfn -- '%s' '%s/installed'", targets[i], f.home), 0);
         refused(&f, ERR_UNTRUSTED, "does not point to a number");
     }
-    assert_int_equal(testing_shell(NULL, "ln -sfn 7 '%s/current'", f.home), 0);
-    refused(&f, ERR_STORE, "the generation 7, which is current, is missing");
-    assert_int_equal(testing_shell(NULL, "rm '%s/current' && mkdir '%s/current'", f.home, f.home), 0);
-    refused(&f, ERR_UNTRUSTED, "reading the link 'current'");
+    assert_int_equal(testing_shell(NULL, "ln -sfn 7 '%s/installed'", f.home), 0);
+    refused(&f, ERR_STORE, "the generation 7, which is installed, is missing");
+    assert_int_equal(testing_shell(NULL, "rm '%s/installed' && mkdir '%s/installed'", f.home, f.home), 0);
+    refused(&f, ERR_UNTRUSTED, "reading the link 'installed'");
 }
 
 TEST(source_follows_no_link_on_the_way)
@@ -150,7 +150,7 @@ TEST(source_takes_no_certificate_of_another_ca)
     deploy_fixture_init(&other);
     deploy_fixture_publish(&f, false);
     deploy_fixture_publish(&other, false);
-    assert_int_equal(testing_shell(NULL, "cp '%s'/current/c*.pem '%s/current/'", other.home, f.home), 0);
+    assert_int_equal(testing_shell(NULL, "cp '%s'/installed/c*.pem '%s/installed/'", other.home, f.home), 0);
     refused(&f, ERR_UNTRUSTED, "the certificate of generation 1");
 }
 
@@ -203,13 +203,13 @@ TEST(source_follows_no_link_to_a_key)
     deploy_fixture_publish(&f, true);
     assert_int_equal(testing_shell(NULL,
                          "cd '%s/token/keys' && mv *.pem ../x && ln -s ../x \"$(basename $(cat "
-                         "'%s/current/key.uri'))\"",
+                         "'%s/installed/key.uri'))\"",
                          f.state, f.home),
         0);
     refused(&f, ERR_UNTRUSTED, "is a link");
     assert_int_equal(testing_shell(NULL,
                          "cd '%s/token/keys' && rm *.pem && ln ../x \"$(basename $(cat "
-                         "'%s/current/key.uri'))\"",
+                         "'%s/installed/key.uri'))\"",
                          f.state, f.home),
         0);
     refused(&f, ERR_UNTRUSTED, "has 2 names");
@@ -242,7 +242,7 @@ PRIVILEGED_TEST(source_never_reads_through_a_name_that_changes_under_it)
     change(&f, "cp cert.pem good");
     deploy_fixture_publish(&f, false);
     assert_int_equal(testing_shell(NULL,
-                         "cd '%s' && cp 2/cert.pem ../../../../secret.pem && ln -sfn 1 current && "
+                         "cd '%s' && cp 2/cert.pem ../../../../secret.pem && ln -sfn 1 installed && "
                          "chown -R nobody ../../../../state",
                          f.home),
         0);
