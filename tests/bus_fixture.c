@@ -2,6 +2,8 @@
 
 #include <dbus/dbus.h>
 #include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -246,29 +248,37 @@ static void write_polkit_policy(const struct bus_fixture *f, enum bus_polkit pol
             "\"/></policy></busconfig>");
 }
 
+void bus_fixture_add_polkit(struct bus_fixture *f, enum bus_polkit polkit)
+{
+    if (polkit == BUS_POLKIT_NONE)
+        return;
+    if (polkit == BUS_POLKIT_REAL)
+        need_program(POLKITD);
+    write_polkit_policy(f, polkit);
+    assert_int_equal(testing_shell(NULL,
+                         "dbus-send --bus='%s' --print-reply --dest=org.freedesktop.DBus / "
+                         "org.freedesktop.DBus.ReloadConfig >/dev/null",
+                         f->address),
+        0);
+    (polkit == BUS_POLKIT_REAL ? start_polkitd : start_silent)(f);
+    wait_for(f, POLKIT);
+}
+
 /* --- all of it --- */
 
 void bus_fixture_start(struct bus_fixture *f, enum bus_polkit polkit)
 {
     need_program("dbus-daemon");
-    if (polkit == BUS_POLKIT_REAL)
-        need_program(POLKITD);
     *f = (struct bus_fixture){.dir = testing_tmpdir()};
     f->config = mem_printf("%s/bus.conf", f->dir);
     f->address = mem_printf("unix:path=%s/bus.sock", f->dir);
     write_policy(f);
     write_config(f);
-    write_polkit_policy(f, polkit);
     if (geteuid() == 0)
         make_group(f);
     assert_int_equal(setenv("DBUS_SYSTEM_BUS_ADDRESS", f->address, 1), 0);
     bus_fixture_restart(f);
-    if (polkit == BUS_POLKIT_REAL)
-        start_polkitd(f);
-    else if (polkit == BUS_POLKIT_SILENT)
-        start_silent(f);
-    if (polkit != BUS_POLKIT_NONE)
-        wait_for(f, POLKIT);
+    bus_fixture_add_polkit(f, polkit);
 }
 
 void bus_fixture_clear(struct bus_fixture *f)
@@ -302,4 +312,87 @@ int bus_fixture_as(struct bus_fixture *f, const char *user, const char *fmt, ...
 const char *bus_fixture_said(const struct bus_fixture *f)
 {
     return bytes_text(&f->out);
+}
+
+/* --- calls of our own --- */
+
+static void become(const char *user)
+{
+    const struct passwd *entry = user ? getpwnam(user) : NULL;
+
+    if (user &&
+        (!entry || initgroups(user, entry->pw_gid) < 0 || setresgid(entry->pw_gid, entry->pw_gid, entry->pw_gid) < 0 ||
+            setresuid(entry->pw_uid, entry->pw_uid, entry->pw_uid) < 0))
+        _exit(2);
+}
+
+static void append_secret(DBusMessageIter *iter, const char *secret)
+{
+    int ends[2];
+
+    if (pipe(ends) < 0 || write(ends[1], secret, strlen(secret)) < 0)
+        _exit(2);
+    (void)close(ends[1]);
+    dbus_message_iter_append_basic(iter, DBUS_TYPE_UNIX_FD, &ends[0]);
+    (void)close(ends[0]);
+}
+
+static DBusMessage *message_of(const struct bus_fixture_call *call)
+{
+    DBusMessage *message = dbus_message_new_method_call(BUS_NAME, call->path, call->interface, call->member);
+    dbus_int64_t now = 0;
+    DBusMessageIter iter, array;
+
+    dbus_message_iter_init_append(message, &iter);
+    for (const char *type = call->signature; *type; type++) {
+        if (*type == 's') {
+            dbus_message_iter_append_basic(&iter, DBUS_TYPE_STRING, &call->text);
+        } else if (*type == 'x') {
+            dbus_message_iter_append_basic(&iter, DBUS_TYPE_INT64, &now);
+        } else if (*type == 'h') {
+            append_secret(&iter, call->secret ? call->secret : "secret");
+        } else if (*type == 'a') {
+            dbus_message_iter_open_container(&iter, DBUS_TYPE_ARRAY, "{sv}", &array);
+            dbus_message_iter_close_container(&iter, &array);
+            type += strlen("{sv}");
+        }
+    }
+    return message;
+}
+
+/* In the child: what came of it goes to @out. */
+static void do_call(const struct bus_fixture *f, const char *user, const struct bus_fixture_call *call, int out)
+{
+    DBusError error = DBUS_ERROR_INIT;
+    DBusConnection *connection;
+
+    become(user);
+    connection = dbus_connection_open_private(f->address, &error);
+    if (connection && dbus_bus_register(connection, &error))
+        (void)dbus_connection_send_with_reply_and_block(connection, message_of(call), 60000, &error);
+    if (dbus_error_is_set(&error))
+        dprintf(out, "%s %s", error.name, error.message);
+    _exit(0);
+}
+
+char *bus_fixture_call(struct bus_fixture *f, const char *user, const struct bus_fixture_call *call)
+{
+    char text[8192];
+    size_t len = 0;
+    int ends[2], status;
+    ssize_t n;
+    pid_t pid;
+
+    assert_int_equal(pipe(ends), 0);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        do_call(f, user, call, ends[1]);
+    (void)close(ends[1]);
+    while ((n = read(ends[0], text + len, sizeof(text) - 1 - len)) > 0)
+        len += (size_t)n;
+    (void)close(ends[0]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    return mem_strndup(text, len);
 }

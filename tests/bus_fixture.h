@@ -33,6 +33,9 @@ void bus_fixture_start(struct bus_fixture *f, enum bus_polkit polkit);
 void bus_fixture_clear(struct bus_fixture *f); /* also the CLEANUP form */
 void bus_fixture_need_root(void);              /* skips the test otherwise */
 
+/* Adds one to a bus that has none. */
+void bus_fixture_add_polkit(struct bus_fixture *f, enum bus_polkit polkit);
+
 /* The bus goes away, and comes back at the same address. */
 void bus_fixture_kill(struct bus_fixture *f);
 void bus_fixture_restart(struct bus_fixture *f);
@@ -45,3 +48,15 @@ void bus_fixture_wait(struct bus_fixture *f);
  */
 int bus_fixture_as(struct bus_fixture *f, const char *user, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 const char *bus_fixture_said(const struct bus_fixture *f);
+
+/*
+ * One call by @user, NULL: as we are, with arguments made from @signature: @text for each s, 0 for x, nothing for
+ * a{sv}, and for h a pipe with @secret in it. Returns owned: "" where it went well, else the name of the error, a
+ * blank, and its text.
+ */
+struct bus_fixture_call {
+    const char *path, *interface, *member, *signature;
+    const char *text;
+    const char *secret;
+};
+char *bus_fixture_call(struct bus_fixture *f, const char *user, const struct bus_fixture_call *call);
