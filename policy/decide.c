@@ -203,7 +203,7 @@ static const struct held_cert *find_held(const struct inventory *inventory, cons
         const struct held_cert *held = &inventory->items[i];
 
         if (wish ? held->certificate && strcmp(held->certificate, wish) == 0
-                 : !held->certificate && held->template_oid && strcmp(held->template_oid, oid) == 0)
+                 : !held->certificate && held->template_oid && oid && strcmp(held->template_oid, oid) == 0)
             return held;
     }
     return NULL;

@@ -237,7 +237,7 @@ static void load_one(const char *dir, const char *id, struct record_list *list, 
     CLEANUP(mem_freep) char *path = mem_printf("%s/%s/" FILE_NAME, dir, id);
     CLEANUP(mem_freep) char *aside = mem_printf("%s/%s/" FILE_NAME DAMAGED, dir, id);
     CLEANUP(mem_freep) char *problem = NULL;
-    struct record *record;
+    struct record *record = NULL;
     bool newer;
     int r = load(path, id, &record, &newer, &why);
 

@@ -72,7 +72,7 @@ static int reload_one(const struct orders *o, const char *unit, struct deploy_re
     CLEANUP(mem_freep) char *program = NULL;
     const char *argv[] = {NULL, "--no-ask-password", "try-reload-or-restart", "--", unit, NULL};
     struct hook hook = {.argv = argv, .limit = o->limit};
-    const char *found;
+    const char *found = NULL;
 
     if (find_systemctl(o, &found, errp) < 0 || trust_program(found, &program, errp) < 0)
         return -1;

@@ -263,7 +263,7 @@ static int put_all(const struct target *target, const struct place *place, struc
 int target_put(const struct target *target, struct err **errp)
 {
     CLEANUP(come_back) struct identity self = {0};
-    struct place place;
+    struct place place = {0};
     int r;
 
     if (open_place(target, &place, errp) < 0)

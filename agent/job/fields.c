@@ -129,7 +129,7 @@ static int write_u32(const struct field *row, const void *object, json_t **value
 
 static int read_u32(const struct field *row, json_t *value, void *object, struct err **errp)
 {
-    int64_t number;
+    int64_t number = 0;
 
     if (whole_number(value, 0, UINT32_MAX, &number, errp) < 0)
         return -1;
@@ -217,7 +217,7 @@ static int write_opt_u32(const struct field *row, const void *object, json_t **v
 
 static int read_opt_u32(const struct field *row, json_t *value, void *object, struct err **errp)
 {
-    int64_t number;
+    int64_t number = 0;
 
     if (whole_number(value, 0, UINT32_MAX, &number, errp) < 0)
         return -1;
@@ -473,7 +473,7 @@ static int read_u32_list(const struct field *row, json_t *value, void *object, s
         return -1;
     items = (void *)list_make(row, object, n, sizeof(*items));
     for (size_t i = 0; i < n; i++) {
-        int64_t number;
+        int64_t number = 0;
 
         if (whole_number(json_array_get(value, i), 0, UINT32_MAX, &number, errp) < 0)
             return err_wrap(errp, "item %zu", i + 1);
