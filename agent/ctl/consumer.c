@@ -20,6 +20,7 @@ static const struct consumer consumers[] = {
         "# openssl-pkcs11 (Fedora). nginx 1.29 and later with pkcs11-provider instead: store:@KEY@\n"
         "ssl_engine pkcs11;\n"
         "env P11_KIT_SERVER_ADDRESS;\n"
+        "env PKCS11_MODULE_PATH;\n"
         "\n"
         "# In the server section.\n"
         "ssl_certificate     @FULLCHAIN@;\n"
@@ -92,15 +93,17 @@ static const struct consumer consumers[] = {
 static const char token_rights[] =
     "# @KEY@\n"
     "# always names the current key, also after a renewal; only the worker's user may open the token. A service that\n"
-    "# runs as another user (here in the group ssl-cert) gets at it through a socket. As root, in a unit of your own:\n"
-    "#   install -d -m 0750 -g ssl-cert /run/autoenroll-p11\n"
-    "#   SOFTHSM2_CONF=" DEFAULT_STATE_DIR "/token/softhsm2.conf p11-kit server -f -g ssl-cert \\\n"
-    "#       -n /run/autoenroll-p11/socket --provider /usr/lib/softhsm/libsofthsm2.so '@TOKEN@'\n"
-    "# and for the service: P11_KIT_SERVER_ADDRESS=unix:path=/run/autoenroll-p11/socket in its environment, and\n"
-    "# p11-kit-client.so as its module (PKCS11_MODULE_PATH for OpenSSL's engine, found beside p11-kit's other modules).\n"
-    "# The PIN is in " DEFAULT_STATE_DIR "/token/pin: copy it into a file that only that group reads, and add\n"
-    "# ?pin-source=file:/that/file to the URI. A token that 'token =' names has its own module and PIN instead.\n"
-    "# After a renewal the service must read the certificate anew: 'reload =' in the [certificate] section does that.\n";
+    "# runs as another user (here www-data) gets at our own token through a socket, as a member of a group:\n"
+    "#   systemctl enable --now autoenroll-token.service\n"
+    "#   usermod -aG autoenroll-token www-data\n"
+    "# In the environment of the service (systemctl edit NAME, Environment=):\n"
+    "#   P11_KIT_SERVER_ADDRESS=unix:path=/run/autoenroll-token/pkcs11\n"
+    "#   PKCS11_MODULE_PATH=/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so\n"
+    "# (Fedora: /usr/lib64/pkcs11/p11-kit-client.so). For the PIN, add to the URI:\n"
+    "#   ?pin-source=file:/run/autoenroll-token/pin\n"
+    "# A token that 'token =' names has its own module and PIN instead. autoenroll-deploy(8) says more.\n"
+    "# After a renewal the service must read the certificate anew: 'reload =' in the [certificate] section does that,\n"
+    "# when the new key has its name.\n";
 
 static const char file_rights[] =
     "# After a renewal the service must read both files anew: 'reload =' in the [certificate] section does that,\n"

@@ -280,7 +280,6 @@ static void assert_served_and_renewed(struct serve *t)
     stop_daemon(t);
 }
 
-/* Nobody but the service may read the key, and it is nobody but the service that has it open. */
 PRIVILEGED_TEST(service_of_another_user_serves_with_a_key_file_and_after_the_renewal_with_the_new_one)
 {
     CLEANUP(serve_clear) struct serve t = {0};
@@ -302,17 +301,15 @@ PRIVILEGED_TEST(service_of_another_user_serves_with_a_key_file_and_after_the_ren
     assert_served_and_renewed(&t);
 }
 
-/* As 'autoenroll show web --for nginx' tells: a socket to the token, and the PIN in a file, for the service's group. */
+/* As autoenroll-token.service does it: a socket to the token, and the PIN in a file, for the service's group. */
 static void start_p11(struct serve *t)
 {
     const char *state = t->s.agent->state;
     CLEANUP(mem_freep)
-    char *command =
-        mem_printf("env -i PATH=$PATH SOFTHSM2_CONF='%s/token/softhsm2.conf' setpriv --reuid=" WORKER_USER
-                   " --regid=$(id -g " SERVICE_USER ") --clear-groups p11-kit server -f -n "
-                   "'%s/p11/pkcs11' -p \"$(ls /usr/lib*/softhsm/libsofthsm2.so /usr/lib64/pkcs11/libsofthsm2.so "
-                   "2>/dev/null | head -n 1)\" 'pkcs11:token=autoenroll'",
-            state, t->s.agent->dir);
+    char *command = mem_printf("env -i PATH=$PATH SOFTHSM2_CONF='%s/token/softhsm2.conf' setpriv --reuid=" WORKER_USER
+                               " --regid=$(id -g " SERVICE_USER ") --clear-groups p11-kit server --foreground --name "
+                               "'%s/p11/pkcs11' pkcs11:token=autoenroll",
+        state, t->s.agent->dir);
     CLEANUP(mem_freep) char *socket = mem_printf("%s/p11/pkcs11", t->s.agent->dir);
 
     need("p11-kit");
