@@ -9,10 +9,11 @@
 
 #include "agent/config/file.h"
 #include "agent/job/job_fields.h"
+#include "agent/key/key.h"
 #include "agent/key/key_token_certificates.h"
 #include "agent/worker/place.h"
 #include "protocol/base/printable.h"
-#include "protocol/pki/cert.h"
+#include "protocol/pki/glance.h"
 
 #define MAX_FILE      (1u << 20)
 #define MAX_PAGE      2000       /* files in one answer */
@@ -175,16 +176,14 @@ static struct job_seen_file *add_file(struct work *work, const char *section, co
     return file;
 }
 
-static void add_certificate(struct work *work, struct job_seen_file *file, const struct cert *cert)
+static void add_certificate(struct work *work, struct job_seen_file *file, const struct glance *seen)
 {
-    if (file->n_certificates == JOB_MAX_SEEN_FILE)
-        return;
-    *MEM_APPEND(file->certificates, file->n_certificates) = (struct job_seen){.subject = shown(cert->subject),
-        .serial = shown(cert->serial),
-        .thumbprint = mem_strdup(cert->sha256),
-        .not_before = cert->not_before,
-        .not_after = cert->not_after};
-    work->text += strlen(cert->subject) + strlen(cert->serial) + 256;
+    *MEM_APPEND(file->certificates, file->n_certificates) = (struct job_seen){.subject = shown(seen->subject),
+        .serial = shown(seen->serial),
+        .thumbprint = mem_strdup(seen->sha256),
+        .not_before = seen->not_before,
+        .not_after = seen->not_after};
+    work->text += strlen(seen->subject) + strlen(seen->serial) + 256;
 }
 
 static void set_error(struct job_seen_file *file, const char *text)
@@ -211,26 +210,21 @@ static bool is_pem(const struct bytes *data)
 
 static void read_certificates(struct work *work, struct job_seen_file *file, const struct bytes *data)
 {
-    CLEANUP(cert_list_clear) struct cert_list list = {0};
+    CLEANUP(glance_list_clear) struct glance_list list = {0};
     CLEANUP(err_freep) struct err *err = NULL;
-    struct cert *cert;
-    int r;
 
-    if (!data->len) {
-        set_error(file, "the file is empty");
-    } else if (is_pem(data)) {
-        r = cert_list_from_pem(bytes_text(data), data->len, &list, &err);
-        if (r < 0)
-            set_error(file, err_text(err));
-    } else if (is_pkcs12(data)) {
-        set_error(file, "PKCS#12: nobody can look into it without its password");
-    } else if (cert_parse(data->data, data->len, &cert, &err) == 0) {
-        cert_list_add(&list, cert);
-    } else {
+    if (!data->len)
+        err_set(&err, ERR_INVALID, "the file is empty");
+    else if (is_pem(data))
+        (void)glance_pem(bytes_text(data), data->len, JOB_MAX_SEEN_FILE - file->n_certificates, &list, &err);
+    else if (is_pkcs12(data))
+        err_set(&err, ERR_INVALID, "PKCS#12: nobody can look into it without its password");
+    else if (file->n_certificates < JOB_MAX_SEEN_FILE)
+        (void)glance_der(data->data, data->len, &list, &err);
+    if (err)
         set_error(file, err_text(err));
-    }
     for (size_t i = 0; i < list.n; i++)
-        add_certificate(work, file, list.items[i]);
+        add_certificate(work, file, &list.items[i]);
 }
 
 static void read_file(struct work *work, struct job_seen_file *file, const struct stat *st)
