@@ -99,12 +99,10 @@ static int write_all(int fd, const char *data, size_t len)
     return 0;
 }
 
-/* A name beside @name that nobody else uses; a left-over of an earlier crash has another number. */
+/* A name beside @name. Each file has one process that writes it; what a crash left of it goes with the next one. */
 static char *beside(const char *name)
 {
-    static unsigned count;
-
-    return mem_printf(".%s.%ld-%u.new", name, (long)getpid(), count++);
+    return mem_printf(".%s.new", name);
 }
 
 int file_replace(const char *path, const void *data, size_t len, mode_t mode, struct err **errp)
