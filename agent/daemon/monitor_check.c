@@ -172,7 +172,7 @@ static int begin(struct check *check, struct err **errp)
     struct agent *agent = check->monitor->agent;
     struct job_verify job;
     struct run_request request = {
-        .kind = JOB_VERIFY, .input = &job, .label = check->record->id, .done = ended, .ctx = check};
+        .kind = JOB_VERIFY, .input = &job, .label = check->record->id, .done = ended, .dropped = free, .ctx = check};
     int r;
 
     make_job(agent, check->record, &job);

@@ -27,6 +27,11 @@ static void probing_free(struct probing *probing)
 }
 DEFINE_FREEP(struct probing, probing_free)
 
+static void dropped(void *ctx)
+{
+    probing_free(ctx);
+}
+
 /* --- what comes of it --- */
 
 static char *describe(const struct probing *p, const struct job_probed *probed, const struct err *why)
@@ -102,7 +107,8 @@ static int begin(struct monitor *monitor, const struct record *record, const cha
 {
     struct probing *p = mem_alloc(sizeof(*p));
     struct job_probe job = {.target = mem_strdup(target), .thumbprint = mem_strdup(record->current.facts.thumbprint)};
-    struct run_request request = {.kind = JOB_PROBE, .input = &job, .label = record->id, .done = ended, .ctx = p};
+    struct run_request request = {
+        .kind = JOB_PROBE, .input = &job, .label = record->id, .done = ended, .dropped = dropped, .ctx = p};
     int r;
 
     *p = (struct probing){.monitor = monitor,

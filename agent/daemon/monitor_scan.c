@@ -96,7 +96,8 @@ static int begin(struct monitor *monitor, struct err **errp)
     struct agent *agent = monitor->agent;
     struct scanning *scan = mem_alloc(sizeof(*scan));
     struct job_scan job = {.tokens = agent->settings.agent.token && !agent->cloned};
-    struct run_request request = {.kind = JOB_SCAN, .input = &job, .label = "watch", .done = ended, .ctx = scan};
+    struct run_request request = {
+        .kind = JOB_SCAN, .input = &job, .label = "watch", .done = ended, .dropped = free, .ctx = scan};
     int r;
 
     agent_place(agent, &job.place);
