@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "agent/ctl/model.h"
 #include "protocol/base/printable.h"
@@ -9,6 +10,7 @@
 #define PROPERTIES "org.freedesktop.DBus.Properties"
 #define FINISHED   "finished"
 #define FAILED     "failed"
+#define PATIENCE   20 /* times that something is asked for */
 
 void follow_clear(struct follow *follow)
 {
@@ -26,6 +28,30 @@ void follow_clear(struct follow *follow)
     *follow = (struct follow){0};
 }
 
+/* A worker that happens to look at the same enrollment is soon done. */
+static int ask_patiently(struct ctl *ctl, const struct client_call *call, json_t **path, struct err **errp)
+{
+    const struct timespec pause = {.tv_nsec = 250 * 1000 * 1000};
+    int r = -1;
+
+    for (int i = 0; i < PATIENCE && r < 0; i++) {
+        CLEANUP(err_freep) struct err *why = NULL;
+        bool again;
+
+        json_incref(call->arguments); /* it is taken each time */
+        r = client_ask(ctl->client, call, path, &why);
+        again = r < 0 && err_kind(why) == ERR_BUSY && i + 1 < PATIENCE;
+        if (again)
+            (void)nanosleep(&pause, NULL);
+        else if (r < 0) {
+            *errp = TAKE(why);
+            break;
+        }
+    }
+    json_decref(call->arguments);
+    return r;
+}
+
 int follow_ask(
     struct ctl *ctl, struct follow *follow, const char *label, const struct client_call *call, struct err **errp)
 {
@@ -36,7 +62,7 @@ int follow_ask(
         json_decref(call->arguments);
         return -1;
     }
-    if (client_ask(ctl->client, call, &path, errp) < 0)
+    if (ask_patiently(ctl, call, &path, errp) < 0)
         return -1;
     task = MEM_APPEND(follow->tasks, follow->n);
     task->path = mem_strdup(json_string_value(path) ? json_string_value(path) : "");
