@@ -45,6 +45,13 @@ bool settings_good_unit(const char *unit)
     return true;
 }
 
+char *settings_results(const char *state_dir)
+{
+    if (strcmp(state_dir, SETTINGS_DEFAULT_STATE) == 0)
+        return mem_strdup(SETTINGS_RESULTS);
+    return mem_printf("%s/deploy", state_dir);
+}
+
 static int wrong(const struct settings_certificate *c, const char *key, const char *why, struct err **errp)
 {
     return err_set(errp, ERR_CONFIG, "[certificate \"%s\"]: %s %s", c->name, key, why);

@@ -25,6 +25,12 @@ bool settings_wants_deploy(const struct settings_certificate *c); /* there is so
 /* NAME.service and the like: nothing that systemctl could take for an option or a pattern. */
 bool settings_good_unit(const char *unit);
 
+/* Where autoenroll-deploy leaves results, and the daemon looks for them, unless the command lines say otherwise. Owned.
+ */
+#define SETTINGS_DEFAULT_STATE "/var/lib/autoenroll"
+#define SETTINGS_RESULTS       "/var/lib/autoenroll-deploy"
+char *settings_results(const char *state_dir);
+
 /*
  * What `export`, `format`, `owner`, `group`, `mode`, `p12-password-file`, `reload`, `run` and `run-as` of all sections
  * say, and that it fits together. 0, or -1 with ERR_CONFIG.

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "agent/config/file.h"
+#include "agent/config/settings_deploy.h"
 #include "agent/daemon/engine.h"
 #include "agent/daemon/group.h"
 #include "agent/daemon/retire.h"
@@ -32,7 +33,7 @@ static void set_paths(struct agent_paths *paths, const struct agent_options *opt
     paths->certs = mem_printf("%s/certs", paths->public);
     paths->metrics = mem_printf("%s/metrics", paths->public);
     paths->changed = mem_printf("%s/changed", paths->public);
-    paths->deploy = options->deploy_results ? mem_strdup(options->deploy_results) : mem_printf("%s/deploy", state);
+    paths->deploy = options->deploy_results ? mem_strdup(options->deploy_results) : settings_results(state);
 }
 
 /* --- users --- */

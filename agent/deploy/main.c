@@ -7,16 +7,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "agent/config/settings.h"
+#include "agent/config/settings_deploy.h"
 #include "agent/deploy/beneath.h"
 #include "agent/deploy/deploy.h"
 #include "agent/deploy/follow.h"
 #include "protocol/base/secret.h"
 #include "protocol/base/when.h"
 
-#define PROGRAM         "autoenroll-deploy"
-#define DEFAULT_STATE   "/var/lib/autoenroll"
-#define DEFAULT_RESULTS "/var/lib/autoenroll-deploy"
+#define PROGRAM "autoenroll-deploy"
 
 /* One row an option: name, argument (NULL: none), and what it does. */
 struct command_line {
@@ -37,8 +35,9 @@ struct option_row {
     }
 static const struct option_row rows[] = {
     TEXT("config", "FILE", config, "configuration (default " SETTINGS_DEFAULT_PATH "), then conf.d/*.conf beside it"),
-    TEXT("state-dir", "DIR", state_dir, "the daemon's, read only (default " DEFAULT_STATE ")"),
-    TEXT("results", "DIR", results, "where results are kept (default " DEFAULT_RESULTS ")"),
+    TEXT("state-dir", "DIR", state_dir, "the daemon's, read only (default " SETTINGS_DEFAULT_STATE ")"),
+    TEXT("results", "DIR", results,
+        "where results are kept (default " SETTINGS_RESULTS "; STATE/deploy of another state)"),
     TEXT("once", "NAME", once, "this section alone, even if it is done already"),
     TEXT("systemctl", "FILE", systemctl, "what reloads units (default: systemctl, where systemd runs)"),
     FLAG("follow", follow, "stay, and do the same after each change, until SIGTERM"),
@@ -213,8 +212,8 @@ static void fill_standard_descriptors(void)
 
 int main(int argc, char **argv)
 {
-    struct command_line cmd = {
-        .deploy = {.config = SETTINGS_DEFAULT_PATH, .state_dir = DEFAULT_STATE, .results = DEFAULT_RESULTS}};
+    struct command_line cmd = {.deploy = {.config = SETTINGS_DEFAULT_PATH, .state_dir = SETTINGS_DEFAULT_STATE}};
+    CLEANUP(mem_freep) char *results = NULL;
 
     if (parse(argc, argv, &cmd) < 0) {
         fprintf(stderr, "try '" PROGRAM " --help'\n");
@@ -224,6 +223,9 @@ int main(int argc, char **argv)
         cmd.help ? print_help() : (void)printf(PROGRAM " " AE_VERSION "\n");
         return 0;
     }
+    results = settings_results(cmd.deploy.state_dir);
+    if (!cmd.deploy.results)
+        cmd.deploy.results = results;
     fill_standard_descriptors();
     secret_harden_process();
     (void)umask(022);
