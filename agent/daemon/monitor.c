@@ -152,6 +152,7 @@ int monitor_open(struct agent *agent, struct err **errp)
     struct monitor *monitor = mem_alloc(sizeof(*monitor));
 
     monitor->agent = agent;
+    monitor->opened_at = agent->now;
     monitor->inotify = inotify_open(agent->base, on_changed, monitor, errp);
     if (!monitor->inotify) {
         free(monitor);

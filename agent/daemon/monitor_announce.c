@@ -2,7 +2,8 @@
 #include "agent/daemon/monitor_inside.h"
 #include "protocol/base/when.h"
 
-#define SLACK_PART 20 /* of the certificate's life: so long a renewal may take before somebody is told */
+#define SLACK_PART  20  /* of the certificate's life: so long a renewal may take before somebody is told */
+#define START_GRACE 600 /* seconds: what became due while the daemon did not run is tried first */
 
 static uint32_t days_left(int64_t not_after, int64_t now)
 {
@@ -36,16 +37,20 @@ static uint32_t due(struct monitor *monitor, const struct expiry_question *q)
 }
 
 /* Will it be renewed in time without anybody's help? Then there is nothing to announce. */
-static bool is_prevented(struct agent *agent, const struct record *record)
+static bool is_prevented(const struct monitor *monitor, const struct record *record)
 {
+    struct agent *agent = monitor->agent;
     const struct job_facts *facts = &record->current.facts;
     int64_t slack = (facts->not_after - facts->not_before) / SLACK_PART;
-    int64_t over;
+    int64_t over = 0;
 
-    if (!record->renew_at || record->error || record->renew_at >= facts->not_after)
+    if (record->error || facts->not_after <= agent->now)
         return false;
-    over = record->renew_at + (slack < WHEN_DAY ? slack : WHEN_DAY);
-    if (agent->now >= over)
+    if (record->renew_at && record->renew_at < facts->not_after)
+        over = record->renew_at + (slack < WHEN_DAY ? slack : WHEN_DAY);
+    if (over < monitor->opened_at + START_GRACE)
+        over = monitor->opened_at + START_GRACE;
+    if (agent->now >= over || agent->now < monitor->opened_at)
         return false;
     engine_at(agent, over);
     return true;
@@ -62,7 +67,7 @@ static void look_at_record(struct monitor *monitor, struct record *record)
     CLEANUP(err_freep) struct err *err = NULL;
     uint32_t threshold;
 
-    if (!record_has_certificate(record) || is_prevented(agent, record))
+    if (!record_has_certificate(record) || is_prevented(monitor, record))
         return;
     threshold = due(monitor, &q);
     if (!threshold)

@@ -17,6 +17,7 @@ struct check {
 
 struct monitor {
     struct agent *agent;
+    int64_t opened_at;
     struct expiry_thresholds thresholds;
     struct inotify *inotify;
 

@@ -16,7 +16,7 @@
 #include "protocol/pki/glance.h"
 
 #define MAX_FILE      (1u << 20)
-#define MAX_PAGE      2000       /* files in one answer */
+#define MAX_PAGE      4000       /* files in one answer */
 #define MAX_PAGE_TEXT (4u << 20) /* bytes of their texts, about */
 #define MAX_TEXT      (POLICY_MAX_TEXT / 4 - 1)
 
