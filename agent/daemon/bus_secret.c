@@ -42,6 +42,18 @@ static size_t length_of(const struct bytes *text)
     return len;
 }
 
+/* What waits for another try because of the old password, or of none, need not wait any more. */
+static void hurry(struct agent *agent, struct server_state *server)
+{
+    server->next_attempt = 0;
+    for (size_t i = 0; i < agent->records.n; i++) {
+        struct record *record = agent->records.items[i];
+
+        if (record->error && record->error_kind == ERR_AUTH && strcmp(record->server, server->name) == 0)
+            record->next_attempt = 0;
+    }
+}
+
 static int take_over(struct reading *r, struct err **errp)
 {
     struct server_state *server = server_find(&r->agent->servers, r->server);
@@ -55,6 +67,7 @@ static int take_over(struct reading *r, struct err **errp)
         return err_set(errp, ERR_USAGE, "the password is not valid UTF-8 text");
     agent_tell_time(r->agent);
     server_set_password(server, secret_copy(r->text.data, len), r->once);
+    hurry(r->agent, server);
     if (server_save(r->agent->paths.servers, server, errp) < 0)
         return -1;
     agent_tell_server(r->agent, server);
