@@ -349,6 +349,8 @@ static DBusMessage *message_of(const struct bus_fixture_call *call)
             dbus_message_iter_append_basic(&iter, DBUS_TYPE_STRING, &call->text);
         } else if (*type == 'x') {
             dbus_message_iter_append_basic(&iter, DBUS_TYPE_INT64, &now);
+        } else if (*type == 'h' && call->fd) {
+            dbus_message_iter_append_basic(&iter, DBUS_TYPE_UNIX_FD, &call->fd);
         } else if (*type == 'h') {
             append_secret(&iter, call->secret ? call->secret : "secret");
         } else if (*type == 'a') {

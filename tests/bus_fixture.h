@@ -58,5 +58,6 @@ struct bus_fixture_call {
     const char *path, *interface, *member, *signature;
     const char *text;
     const char *secret;
+    int fd; /* for h instead, where it is not 0 */
 };
 char *bus_fixture_call(struct bus_fixture *f, const char *user, const struct bus_fixture_call *call);

@@ -1,3 +1,5 @@
+#include <signal.h>
+
 #include "agent/daemon/bus_objects.h"
 #include "tests/ctl_fixture.h"
 
@@ -85,6 +87,7 @@ static void check_all(struct ctl_fixture *f)
     assert_true(n >= 15);
     for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
         free(objects[i].path);
+    ctl_fixture_stop(f, SIGKILL); /* what Reset has begun need not come to its end */
 }
 
 PRIVILEGED_TEST(bus_rights_of_every_method_without_polkit)
