@@ -142,11 +142,16 @@ static void fill_failure(struct deploy_result *result, const struct err *why)
     result->hint = bounded(err_hint_text(why));
 }
 
-/* What is published cannot be read: there is no thumbprint, but it counts as tried. */
 static bool may_skip(
     const struct pass *pass, const struct deploy_result *last, const struct source *source, const char *orders)
 {
-    return !pass->options->once && source->cert && is_done(last, source, orders);
+    return !pass->options->once && is_done(last, source, orders);
+}
+
+static int not_there(const char *name, struct err **errp)
+{
+    err_set(errp, ERR_MISSING, "there is no certificate for '%s' yet", name);
+    return err_hint(errp, "'autoenroll explain %s' says what it waits for", name);
 }
 
 static int do_section(const struct pass *pass, const struct settings_certificate *section, struct err **errp)
@@ -161,7 +166,9 @@ static int do_section(const struct pass *pass, const struct settings_certificate
     int r = read_published(pass, section, &source, &why);
 
     load_result(pass->options, section->name, &last);
-    if (r == SOURCE_NONE || (r == SOURCE_READ && may_skip(pass, &last, &source, hash)))
+    if (r == SOURCE_NONE)
+        return pass->options->once ? not_there(section->name, errp) : 0;
+    if (r == SOURCE_READ && may_skip(pass, &last, &source, hash))
         return 0;
     result = MEM_APPEND(pass->report->items, pass->report->n);
     *result = (struct deploy_result){.version = DEPLOY_RESULT_VERSION,
@@ -170,6 +177,7 @@ static int do_section(const struct pass *pass, const struct settings_certificate
         .generation = source.generation,
         .orders = TAKE(hash),
         .when = pass->options->now};
+    /* Where what is published cannot be read there is no thumbprint, and it counts as tried all the same. */
     result->tries = same(result->thumbprint, last.thumbprint) || !result->thumbprint ? last.tries + 1 : 1;
     if (r == SOURCE_READ)
         r = orders_carry_out(&orders, &source, result, &why);

@@ -50,6 +50,8 @@ TEST(deploy_puts_a_pair_in_place_once)
     exports(&f, "");
     deploy_fixture_expect(&f, "", 0); /* nothing is published */
     assert_string_equal(bytes_text(&f.out), "");
+    deploy_fixture_expect(&f, "--once web", 66);
+    assert_printed(&f, "there is no certificate for 'web' yet");
     deploy_fixture_publish(&f, true);
     deploy_fixture_expect(&f, "", 0);
     assert_printed(&f, "web: generation 1 is in ");
