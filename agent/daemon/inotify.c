@@ -136,9 +136,9 @@ struct inotify *inotify_open(struct event_base *base, inotify_changed *changed, 
     return inotify;
 }
 
-static bool follows(const struct inotify *inotify, const char *directory)
+static bool follows(const struct inotify *inotify, size_t n, const char *directory)
 {
-    for (size_t i = 0; i < inotify->n; i++)
+    for (size_t i = 0; i < n; i++)
         if (strcmp(inotify->items[i].directory, directory) == 0)
             return true;
     return false;
@@ -146,12 +146,15 @@ static bool follows(const struct inotify *inotify, const char *directory)
 
 void inotify_follow(struct inotify *inotify, const struct strlist *directories)
 {
+    size_t before;
+
     for (size_t i = inotify->n; i-- > 0;)
         if (!strlist_has(directories, inotify->items[i].directory))
             forget(inotify, &inotify->items[i]);
+    before = inotify->n;
     for (size_t i = 0; i < directories->n; i++) {
         const char *directory = directories->items[i];
-        int wd = follows(inotify, directory) ? -1 : inotify_add_watch(inotify->fd, directory, EVENTS);
+        int wd = follows(inotify, before, directory) ? -1 : inotify_add_watch(inotify->fd, directory, EVENTS);
 
         if (wd >= 0 && !find(inotify, wd))
             *MEM_APPEND(inotify->items, inotify->n) = (struct followed){wd, mem_strdup(directory)};

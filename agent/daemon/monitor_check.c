@@ -196,11 +196,19 @@ static void give_up(struct monitor *monitor, struct check *check, const struct e
     free(check);
 }
 
+/* Current by its files, and not yet in the token: a worker was cut off, and its attempt goes on. */
+static bool is_half_put(const struct record *record)
+{
+    return record->attempt.pair.certificate.len &&
+           bytes_equal(&record->attempt.pair.certificate, &record->current.pair.certificate);
+}
+
 static bool may_begin(const struct monitor *monitor, const struct check *check)
 {
     size_t running = 0;
 
-    if (check->running || check->record->busy || !engine_has_room(monitor->agent))
+    if (check->running || check->record->busy || !engine_has_room(monitor->agent) ||
+        (!check->done && is_half_put(check->record)))
         return false;
     for (size_t i = 0; i < monitor->n_checks; i++)
         running += monitor->checks[i]->running;
