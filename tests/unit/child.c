@@ -113,6 +113,7 @@ static __attribute__((noreturn)) void accept_for_ever(const struct stage *s, int
         int connection = accept(listening, NULL, NULL);
 
         if (connection >= 0 && fork() == 0) {
+            (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
             if (connection != CHANNEL_FD)
                 (void)dup2(connection, CHANNEL_FD);
             (void)close_range(CHANNEL_FD + 1, ~0u, 0);
