@@ -7,7 +7,7 @@ set -uo pipefail
 units=$work/units
 mkdir "$units"
 for unit in "$at"/lib/systemd/system/*; do
-    sed "s#^\(Exec[A-Za-z]*=[-+!]*\)$prefix/#\1$at/#" "$unit" >"$units/$(basename "$unit")"
+    sed "s#^\(Exec[A-Za-z]*=[-+!]*\)$prefix/\([a-z]*/autoenroll\)#\1$at/\2#" "$unit" >"$units/$(basename "$unit")"
 done
 instance=$units/autoenroll-worker@1.service
 ln -s autoenroll-worker@.service "$instance"
@@ -31,6 +31,8 @@ security() {
 }
 security autoenrolld.service 10
 security autoenroll-worker@1.service 15
+security autoenroll-token.service 15
+security autoenroll-deploy.service 60
 
 value() { # value UNIT KEY
     sed -n "s/^$2=//p" "$units/$1"
