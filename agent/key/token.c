@@ -16,6 +16,7 @@
 #include <p11-kit/p11-kit.h>
 
 #include "agent/key/token_guard.h"
+#include "agent/key/token_mend.h"
 #include "agent/key/token_module.h"
 #include "agent/key/token_session.h"
 #include "agent/key/token_uri.h"
@@ -157,7 +158,7 @@ int token_list(const char *module, struct token_list *out, struct err **errp)
     return 0;
 }
 
-static int keep_matching(const struct token_uri *uri, struct found_list *list)
+static void keep_matching(const struct token_uri *uri, struct found_list *list)
 {
     size_t n = 0;
 
@@ -165,7 +166,6 @@ static int keep_matching(const struct token_uri *uri, struct found_list *list)
         if (token_uri_matches(uri, &list->items[i].raw))
             list->items[n++] = list->items[i];
     list->n = n;
-    return n == 1 ? 0 : -1;
 }
 
 static int refuse_several(const char *uri, const struct found_list *list, struct err **errp)
@@ -188,19 +188,38 @@ static int refuse_none(const char *uri, const struct token_modules *modules, str
         "its label is the one in the URI");
 }
 
-static int find_token(const char *text, const struct token_uri *uri, const struct token_modules *modules,
+/*
+ * SoftHSM writes a token's file anew at each login, by whomever, and who reads it meanwhile sees no token: our own,
+ * which is known to be there, is looked for again a few times.
+ */
+static void wait_ms(unsigned ms)
+{
+    struct timespec span = {ms / 1000, (long)(ms % 1000) * 1000000L};
+
+    while (nanosleep(&span, &span) < 0)
+        ;
+}
+
+static int find_token(const struct token_place *place, const struct token_uri *uri, const struct token_modules *modules,
     struct found *out, struct err **errp)
 {
     CLEANUP(found_list_clear) struct found_list list = {0};
+    unsigned tries = place->is_ours ? BUSY_TRIES : 1;
 
     if (look_into_modules(modules, false, &list, errp) < 0)
         return -1;
-    if (keep_matching(uri, &list) < 0 && list.n == 0)
-        if (look_into_modules(modules, true, &list, errp) < 0 || keep_matching(uri, &list) < 0)
-            if (list.n == 0)
-                return refuse_none(text, modules, errp);
+    keep_matching(uri, &list);
+    for (unsigned i = 0; list.n == 0 && i < tries; i++) {
+        if (i > 0)
+            wait_ms(BUSY_WAIT_MS << i);
+        if (look_into_modules(modules, true, &list, errp) < 0)
+            return -1;
+        keep_matching(uri, &list);
+    }
+    if (list.n == 0)
+        return refuse_none(place->uri, modules, errp);
     if (list.n > 1)
-        return refuse_several(text, &list, errp);
+        return refuse_several(place->uri, &list, errp);
     *out = list.items[0];
     return 0;
 }
@@ -228,7 +247,7 @@ int token_open(const struct token_place *place, const struct secret *pin, struct
     struct token *t;
 
     if (token_uri_parse(place->uri, &uri, errp) < 0 || token_modules_load(place->module, &modules, errp) < 0 ||
-        find_token(place->uri, uri, &modules, &found, errp) < 0)
+        find_token(place, uri, &modules, &found, errp) < 0)
         return -1;
     t = mem_alloc(sizeof(*t));
     t->module = token_module_ref(found.module);
@@ -432,8 +451,8 @@ static bool is_lost(CK_RV rv)
     return false;
 }
 
-/* Restarts the module and finds the token again, whatever slot it is in now. */
-static int reopen(struct token *t, struct err **errp)
+/* Restarts the module and finds the token again, whatever slot it is in now: 1, 0 when it is not there, or -1. */
+static int find_again(struct token *t, struct err **errp)
 {
     CLEANUP(found_list_clear) struct found_list list = {0};
 
@@ -447,19 +466,25 @@ static int reopen(struct token *t, struct err **errp)
             memcmp(raw->manufacturerID, t->raw.manufacturerID, sizeof(raw->manufacturerID)) == 0 &&
             memcmp(raw->model, t->raw.model, sizeof(raw->model)) == 0) {
             t->slot = list.items[i].slot;
-            return 0;
+            return 1;
         }
+    }
+    return 0;
+}
+
+static int reopen(struct token *t, struct err **errp)
+{
+    for (unsigned i = 0; i < (t->is_ours ? BUSY_TRIES : 1); i++) {
+        int r;
+
+        if (i > 0)
+            wait_ms(BUSY_WAIT_MS << i);
+        r = find_again(t, errp);
+        if (r != 0)
+            return r < 0 ? -1 : 0;
     }
     err_set(errp, ERR_TOKEN, "the token is gone");
     return err_hint(errp, "plug it in again, or see that its directory (SoftHSM) or device (TPM) is there");
-}
-
-static void wait_ms(unsigned ms)
-{
-    struct timespec span = {ms / 1000, (long)(ms % 1000) * 1000000L};
-
-    while (nanosleep(&span, &span) < 0)
-        ;
 }
 
 /* With the module's lock and the token's lock file held. */
@@ -541,16 +566,16 @@ int token_flush_folder(const char *path, int64_t since_ns, struct err **errp)
 }
 
 /*
- * One process at a time. Readers of our own SoftHSM token may share it; on a TPM without a resource manager they would
- * use each other's loaded keys.
+ * One process at a time: on a TPM without a resource manager they would use each other's loaded keys, and a login to
+ * SoftHSM writes the token's file, under the eyes of others who read it.
  */
-static int lock_token(const struct token *t, enum token_access access, int *fd, struct err **errp)
+static int lock_token(const struct token *t, int *fd, struct err **errp)
 {
     *fd = -1;
     if (!t->lock_path)
         return 0;
     *fd = open(t->lock_path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (*fd >= 0 && flock(*fd, access == TOKEN_READ && t->is_ours ? LOCK_SH : LOCK_EX) == 0)
+    if (*fd >= 0 && flock(*fd, LOCK_EX) == 0)
         return 0;
     err_set(errp, ERR_STORE, "locking %s: %m", t->lock_path);
     if (*fd >= 0)
@@ -565,10 +590,13 @@ int token_run(struct token *t, enum token_access access, token_operation operati
     int r;
 
     token_module_lock(t->module);
-    r = lock_token(t, access, &lock, errp);
+    r = lock_token(t, &lock, errp);
+    if (r == 0 && t->store_dir)
+        r = token_mend(t->store_dir, errp);
     if (r == 0)
         r = run_with_retries(t, access, operation, arg, errp);
-    if (r >= 0 && access == TOKEN_WRITE && t->store_dir && token_flush_folder(t->store_dir, since, errp) < 0)
+    if (r >= 0 && access == TOKEN_WRITE && t->store_dir &&
+        (token_flush_folder(t->store_dir, since, errp) < 0 || token_mend(t->store_dir, errp) < 0))
         r = -1;
     if (lock >= 0)
         (void)close(lock);
