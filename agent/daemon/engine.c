@@ -8,6 +8,7 @@
 #include "agent/daemon/group.h"
 #include "agent/daemon/monitor.h"
 #include "agent/daemon/retire.h"
+#include "agent/daemon/run.h"
 #include "agent/daemon/tokens.h"
 #include "policy/schedule.h"
 #include "protocol/base/printable.h"
@@ -556,6 +557,25 @@ void engine_stop(struct agent *agent)
 
 /* --- what a person may ask for --- */
 
+/* What was checkpointed stays; without a wish it goes on when its time has come. */
+static void cancel_attempt(struct agent *agent, struct task *task)
+{
+    struct record *record = record_find(&agent->records, task->target);
+
+    if (record) {
+        record->asked = record->asked_same_key = record->impatient = false;
+        if (record->run)
+            run_cancel(record->run);
+    }
+    task_finish(agent, task, TASK_CANCELLED, NULL);
+}
+
+/* For a worker that does nothing which could not be left half done. */
+static void cancel_waiting(struct agent *agent, struct task *task)
+{
+    task_finish(agent, task, TASK_CANCELLED, NULL);
+}
+
 static bool may_ask(const struct agent *agent, struct err **errp)
 {
     if (!agent->cloned)
@@ -574,6 +594,7 @@ static struct task *new_task(struct agent *agent, enum task_kind kind, const cha
         err_hint(errp, "wait until some have ended");
         return NULL;
     }
+    task->cancel = is_attempt(task) ? cancel_attempt : kind == TASK_REMOVE ? NULL : cancel_waiting;
     engine_wake(agent);
     return task;
 }

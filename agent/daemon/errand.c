@@ -217,6 +217,7 @@ static void done(void *ctx, struct run_outcome *outcome, struct err *why)
     struct record *record = e->record;
 
     record->busy = false;
+    record->run = NULL;
     record->last_attempt = agent->now;
     record->attempts++;
     judge_password(e, &outcome->event, why);
@@ -296,7 +297,7 @@ static int go_on(struct agent *agent, struct group *group, struct record *record
     request.ctx = e;
     if (account && account->password && job.server.credential)
         request.secret = (struct run_secret){.name = job.server.credential, .value = account->password};
-    if (run_start(agent, &request, NULL, &why) < 0)
+    if (run_start(agent, &request, &record->run, &why) < 0)
         return not_started(agent, record, why, errp);
     e = NULL; /* the run's, until done() */
     record->busy = true;

@@ -46,6 +46,7 @@ struct record_outcome {
     uint32_t tries;
 };
 
+struct run;
 /* Everything is owned. An attempt is under way when attempt.key_id is set; it is a renewal when `renewal`. */
 struct record {
     uint32_t version;
@@ -89,6 +90,7 @@ struct record {
     uint32_t notified; /* threshold in seconds that was announced last for the current pair; 0: none; expiry.h */
 
     int64_t verified_at;
+    unsigned verdict;                           /* enum job_verdict, of that look */
     char *verify_problem;                       /* NULL: key, certificate and files are as they should be */
     char *names_differ;                         /* how; NULL: what is configured is what is held */
     int64_t issuer_not_after, anchor_not_after; /* of the current pair's chain; 0: not known */
@@ -96,6 +98,7 @@ struct record {
 
     /* Only in memory. */
     bool busy;                  /* a worker is at it */
+    struct run *run;            /* that worker's job, where it can be stopped; NULL: none */
     bool asked, asked_same_key; /* a person wants it renewed now */
     bool removed, forced;       /* it goes as soon as it is not busy; also where its keys cannot be removed */
     bool impatient;             /* it is tried now, whatever next_attempt says */
