@@ -3,6 +3,7 @@
 
 #include "agent/daemon/bus_objects.h"
 #include "agent/daemon/engine.h"
+#include "agent/daemon/engine_wish.h"
 #include "agent/daemon/explain.h"
 
 /* --- methods --- */
@@ -62,6 +63,14 @@ static const struct bus_method methods[] = {
 static void get_state(void *self, const void *about, struct bus_out *out)
 {
     bus_put_text(out, record_state_name(agent_state_of(self, about)));
+}
+
+static void get_verdict(void *self, const void *about, struct bus_out *out)
+{
+    const struct record *r = about;
+
+    (void)self;
+    bus_put_text(out, job_verdict_name((enum job_verdict)r->verdict));
 }
 
 static void get_template(void *self, const void *about, struct bus_out *out)
@@ -236,6 +245,8 @@ static const struct bus_property properties[] = {
         .doc = "What happened, the oldest first: When x, What s, Endpoints as. Not in GetManagedObjects"},
     {"NamesDiffer", TEXT(names_differ), .doc = "How the configured names differ from those that are held; empty: not"},
     {"VerifiedAt", TIME(verified_at), .doc = "When key, certificate and files were looked at last"},
+    {"Verdict", "s", get_verdict,
+        .doc = "What that came to: ok, missing, key mismatch, expired, not yet valid or error"},
     {"Problem", TEXT(verify_problem), .doc = "What was wrong with them; empty: nothing"},
     {"IssuerNotAfter", TIME(issuer_not_after), .doc = "When the issuer's certificate expires"},
     {"AnchorNotAfter", TIME(anchor_not_after), .doc = "When the trust anchor's certificate expires"},

@@ -4,6 +4,7 @@
 #include "agent/daemon/bus_objects.h"
 #include "agent/daemon/bus_plan.h"
 #include "agent/daemon/engine.h"
+#include "agent/daemon/engine_wish.h"
 #include "protocol/base/printable.h"
 
 static struct server_state *find_server(struct agent *agent, const char *name, struct err **errp)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "agent/daemon/engine.h"
+#include "agent/daemon/engine_plan.h"
 #include "agent/daemon/group.h"
 
 /* --- the plan --- */

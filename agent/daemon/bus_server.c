@@ -1,5 +1,6 @@
 #include "agent/daemon/bus_objects.h"
 #include "agent/daemon/engine.h"
+#include "agent/daemon/engine_wish.h"
 #include "policy/policy.h"
 
 static int refresh(void *self, void *about, struct bus_call *call, struct bus_out *out, struct err **errp)

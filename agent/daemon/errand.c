@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "agent/daemon/engine.h"
+#include "agent/daemon/engine_walk.h"
+#include "agent/daemon/engine_tasks.h"
 #include "agent/daemon/run.h"
 #include "agent/job/job_fields.h"
 #include "policy/schedule.h"

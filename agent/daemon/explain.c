@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "agent/daemon/engine.h"
+#include "agent/daemon/engine_plan.h"
 #include "agent/daemon/group.h"
 #include "protocol/base/printable.h"
 #include "protocol/base/when.h"
@@ -527,8 +528,8 @@ static const struct situation {
 /* What is true besides; all that hold. */
 static const struct remark besides[] = {
     {clock_went_back,
-        "The clock is wrong: it says {clock}, and the last time that was seen is {seen}. Until it is right, nothing old "
-        "is removed. If the clock is right after all: autoenroll adopt."},
+        "The clock is wrong: it says {clock}, and the last time that was seen is {seen}. Until it is right, nothing "
+        "old is removed. If the clock is right after all: autoenroll adopt."},
     {clock_is_wrong, "The kernel says that nobody keeps this machine's clock right any more; until then nothing old is "
                      "removed. Run a time service (chrony, systemd-timesyncd)."},
     {hook_failed, "After the last change, exporting files or reloading the service failed: {hook}. It is tried again; "

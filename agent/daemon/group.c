@@ -5,6 +5,7 @@
 
 #include "agent/config/file.h"
 #include "agent/daemon/engine.h"
+#include "agent/daemon/engine_tasks.h"
 #include "agent/daemon/run.h"
 #include "agent/job/job_fields.h"
 #include "policy/merge.h"

@@ -10,6 +10,7 @@
 
 #include "agent/daemon/deployed.h"
 #include "agent/daemon/engine.h"
+#include "agent/daemon/engine_walk.h"
 #include "agent/daemon/service.h"
 #include "agent/daemon/status.h"
 #include "protocol/base/secret.h"

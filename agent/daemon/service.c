@@ -12,6 +12,7 @@
 #include "agent/daemon/bus_agent.h"
 #include "agent/daemon/deployed.h"
 #include "agent/daemon/engine.h"
+#include "agent/daemon/engine_wish.h"
 #include "agent/daemon/metrics.h"
 #include "agent/daemon/monitor.h"
 

@@ -1,5 +1,6 @@
 #include "agent/daemon/status.h"
 
+#include "agent/daemon/engine_walk.h"
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>

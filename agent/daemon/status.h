@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/daemon/engine.h"
+#include "agent/daemon/engine_walk.h"
 
 /* The table of enrollments, then what was skipped, what went wrong and what to do about it; to standard output. */
 void status_print(const struct agent *agent, const struct engine_report *report);
