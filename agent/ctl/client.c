@@ -253,6 +253,9 @@ static void append_arguments(DBusMessage *message, const char *signature, const 
 
 /* --- failures --- */
 
+#define NO_BUS_HINT                                                                                                    \
+    "start dbus (systemctl start dbus), or say --bus session; in a container without one: autoenrolld --oneshot"
+
 /* Errors that the bus itself gives, and what they mean here. */
 static const struct {
     const char *name;
@@ -279,10 +282,8 @@ static const struct {
         "daemon and command line are of different versions: restart autoenrolld after an upgrade"},
     {DBUS_ERROR_INVALID_ARGS, ERR_USAGE, NULL, NULL},
     {DBUS_ERROR_LIMITS_EXCEEDED, ERR_BUSY, NULL, "try again in a moment"},
-    {DBUS_ERROR_FILE_NOT_FOUND, ERR_NETWORK, "there is no bus: %s",
-        "start dbus (systemctl start dbus), or say --bus session; in a container without one use autoenrolld --oneshot"},
-    {DBUS_ERROR_NO_SERVER, ERR_NETWORK, "there is no bus: %s",
-        "start dbus (systemctl start dbus), or say --bus session; in a container without one use autoenrolld --oneshot"},
+    {DBUS_ERROR_FILE_NOT_FOUND, ERR_NETWORK, "there is no bus: %s", NO_BUS_HINT},
+    {DBUS_ERROR_NO_SERVER, ERR_NETWORK, "there is no bus: %s", NO_BUS_HINT},
     {"", ERR_NETWORK, NULL, NULL},
 };
 

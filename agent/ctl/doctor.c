@@ -232,7 +232,7 @@ static void check_enrollments(struct doctor *d)
             "%s%s%s", health_word(health), *model_text(e, "last-error") ? ": " : "", model_text(e, "last-error"));
         CLEANUP(mem_freep) char *todo = mem_printf("autoenroll explain %s", model_text(e, "id"));
         bool ok = health == HEALTH_HEALTHY || health == HEALTH_DUE ||
-                  (health == HEALTH_MISSING && !*model_text(e, "last-error"));
+                  (health == HEALTH_MISSING && !*model_text(e, "last-error") && !*model_text(e, "problem"));
 
         say(d, ok, topic, text, ok ? NULL : todo);
     }

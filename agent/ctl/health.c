@@ -26,21 +26,26 @@ static bool in_state(const json_t *enrollment, const char *state)
     return strcmp(model_text(enrollment, "state"), state) == 0;
 }
 
+static bool has_verdict(const json_t *enrollment, const char *verdict)
+{
+    return strcmp(model_text(enrollment, "verdict"), verdict) == 0;
+}
+
 static bool mismatch(const json_t *e, int64_t now)
 {
     (void)now;
-    return has_text(e, "problem");
+    return has_verdict(e, "key mismatch");
 }
 
 static bool missing(const json_t *e, int64_t now)
 {
     (void)now;
-    return model_number(e, "not-after") == 0;
+    return model_number(e, "not-after") == 0 || has_verdict(e, "missing");
 }
 
 static bool expired(const json_t *e, int64_t now)
 {
-    return !missing(e, now) && model_number(e, "not-after") <= now;
+    return model_number(e, "not-after") && model_number(e, "not-after") <= now;
 }
 
 static bool not_yet(const json_t *e, int64_t now)
@@ -51,7 +56,8 @@ static bool not_yet(const json_t *e, int64_t now)
 static bool error(const json_t *e, int64_t now)
 {
     (void)now;
-    return has_text(e, "last-error") || in_state(e, "blocked") || in_state(e, "cloned") || in_state(e, "names-differ");
+    return has_text(e, "last-error") || has_text(e, "problem") || in_state(e, "blocked") || in_state(e, "cloned") ||
+           in_state(e, "names-differ");
 }
 
 static bool due(const json_t *e, int64_t now)

@@ -11,10 +11,11 @@
     X(HEALTHY, 0, "healthy", TABLE_GOOD, "all is well")                                                                \
     X(DUE, 4, "due", TABLE_WARN, "the time to renew has come, and it waits")                                           \
     X(ERROR, 1, "error", TABLE_BAD, "something failed; LastError and explain say what")                                \
-    X(MISSING, 2, "missing", TABLE_WARN, "there is no certificate (yet), or no such name")                             \
+    X(MISSING, 2, "missing", TABLE_WARN,                                                                               \
+        "there is no certificate (yet), its key or its files are gone, or no such name")                               \
     X(NOT_YET, 6, "not-yet-valid", TABLE_BAD, "the certificate is not valid yet: a clock is wrong")                    \
     X(EXPIRED, 3, "expired", TABLE_BAD, "the certificate has expired")                                                 \
-    X(MISMATCH, 5, "key-mismatch", TABLE_BAD, "key, certificate and files are not as they should be")
+    X(MISMATCH, 5, "key-mismatch", TABLE_BAD, "the certificate is of another key")
 #define X(name, ...) HEALTH_##name,
 enum health { HEALTHS(X) HEALTH__MAX };
 #undef X

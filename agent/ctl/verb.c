@@ -51,8 +51,8 @@ const struct verb verbs[] = {
     {"login", "SERVER", "@servers", 1, 1, BIT(PASSWORD_FILE) | BIT(ONCE), 0,
         "gives the daemon the password of a policy server",
         "It is read from the terminal without being shown, or from --password-file. It goes through a descriptor into\n"
-        "locked memory of the daemon, never into a file: a restart of the daemon forgets it. For one that lasts, store\n"
-        "it as the systemd credential SERVER.password.",
+        "locked memory of the daemon, never into a file: a restart of the daemon forgets it. For one that lasts,\n"
+        "store it as the systemd credential SERVER.password.",
         login_give},
     {"logout", "SERVER", "@servers", 1, 1, 0, 0, "has the daemon forget that password", NULL, login_take_away},
     {"explain", "NAME", "@enrollments", 1, 1, 0, 0, "what happened, what happens next, and what to do", NULL,
