@@ -319,7 +319,6 @@ static void on_timer(evutil_socket_t fd, short what, void *ctx)
             (void)event_base_loopbreak(agent->base);
     }
     agent_tell(agent, &(struct agent_news){.event = AGENT_TICK});
-    agent_tell(agent, &(struct agent_news){.event = AGENT_TICK});
     sleep_until_next(agent);
 }
 
