@@ -1,7 +1,7 @@
 #!/bin/bash
 # A machine that is made of this one and given up again: systemd boots in namespaces of its own, on a copy of the file
 # system, with what was installed. The bus starts the daemon, workers get an encrypted password, a certificate is
-# enrolled and renewed, who may not is refused, and nothing fails.
+# enrolled, put where a service wants it, and renewed; who may not is refused, and nothing fails.
 # Has to be root.
 set -uo pipefail
 
@@ -101,7 +101,11 @@ policy-server = corp
 template      = DeviceEC
 subject       = CN=device.example
 dns           = device.example
+export        = /etc/demo
+reload        = demo.service
 END
+mkdir /etc/demo
+printf '[Service]\nExecStart=/bin/sleep infinity\nExecReload=/bin/touch /run/demo.reloaded\n' >/etc/systemd/system/demo.service
 
 # As the manual page says, with the example that is installed.
 dropins=/etc/systemd/system/autoenroll-worker@.service.d
@@ -114,12 +118,16 @@ mkdir -p /etc/systemd/system/autoenrolld.service.d
 printf '[Service]\nEnvironment=ASAN_OPTIONS=detect_leaks=0\nMemoryMax=infinity\n' |
     tee $dropins/sanitizer.conf >/etc/systemd/system/autoenrolld.service.d/sanitizer.conf
 systemctl daemon-reload
+check "what services want is watched for" systemctl start demo autoenroll-deploy.path
 
 pulse() { busctl --system call org.autoenroll.Agent1 /org/autoenroll/Agent1 org.autoenroll.Agent1.Manager Pulse; }
 check "the bus starts the daemon" pulse
 check "the daemon is ready" systemctl is-active autoenrolld
 certificate=/var/lib/autoenroll/public/certs/device/current/cert.pem
 check "a certificate" wait_for test -s $certificate
+check "it is where the service wants it" wait_for cmp $certificate /etc/demo/cert.pem
+check "and the service was told" wait_for test -e /run/demo.reloaded
+rm -f /run/demo.reloaded
 first=$(openssl x509 -in $certificate -noout -serial)
 
 pid=$(systemctl show -p MainPID --value autoenrolld)
@@ -134,6 +142,23 @@ quiet() { [ -z "$(systemctl list-units --no-legend 'autoenroll-worker@*')" ]; }
 check "workers end" wait_for quiet
 check "root may" autoenroll renew device --wait
 check "another certificate" test "$(openssl x509 -in $certificate -noout -serial)" != "$first"
+check "it is where the service wants it" wait_for cmp $certificate /etc/demo/cert.pem
+
+# As autoenroll-deploy(8) says: a service of another user, in the group, uses the key where it is.
+check "a socket to the token" systemctl start autoenroll-token
+usermod -aG autoenroll-token games
+cat >/tmp/use <<'END'
+export P11_KIT_SERVER_ADDRESS=unix:path=/run/autoenroll-token/pkcs11
+PKCS11_MODULE_PATH=$(ls /usr/lib*/*/pkcs11/p11-kit-client.so /usr/lib64/pkcs11/p11-kit-client.so 2>/dev/null | head -n 1)
+export PKCS11_MODULE_PATH
+key='pkcs11:token=autoenroll;object=device;type=private?pin-source=file:/run/autoenroll-token/pin'
+openssl dgst -sha256 -engine pkcs11 -keyform engine -sign "$key" -out /tmp/signature /etc/hostname &&
+    openssl x509 -in /etc/demo/cert.pem -noout -pubkey >/tmp/public &&
+    openssl dgst -sha256 -verify /tmp/public -signature /tmp/signature /etc/hostname
+END
+check "a service in its group signs with the new key" runuser -u games -- bash /tmp/use
+check "nobody else comes near" fails_with 2 runuser -u nobody -- ls /run/autoenroll-token
+check "and the service was told" wait_for test -e /run/demo.reloaded
 check "status" autoenroll status
 check "stop" systemctl stop autoenrolld
 check "it ended well" test "$(systemctl show -p Result --value autoenrolld)" = success
