@@ -1,5 +1,6 @@
 #include "agent/key/token_softhsm.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -13,6 +14,7 @@
 #include <p11-kit/p11-kit.h>
 
 #include "agent/key/private_file.h"
+#include "agent/key/token_mend.h"
 #include "agent/key/token_module.h"
 #include "agent/key/token_session.h"
 #include "protocol/base/bytes.h"
@@ -281,18 +283,47 @@ static int open_pin(const struct places *p, bool token_exists, struct secret **p
     return 0;
 }
 
+/*
+ * Takes the lock of the token that is here, so that no other process is at work in it. It is called after what the
+ * token says of itself, which one that is damaged does not. -1: it was never used.
+ */
+static int lock_users(const struct places *p)
+{
+    DIR *entries = opendir(p->dir);
+    const struct dirent *entry;
+    int fd = -1;
+
+    while (entries && fd < 0 && (entry = readdir(entries)))
+        if (strncmp(entry->d_name, "lock-", 5) == 0)
+            fd = openat(dirfd(entries), entry->d_name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0)
+        (void)flock(fd, LOCK_EX);
+    if (entries)
+        (void)closedir(entries);
+    return fd;
+}
+
+static int mend(const struct places *p, struct err **errp)
+{
+    int fd = lock_users(p);
+    int r = token_mend(p->tokens, errp);
+
+    if (fd >= 0)
+        (void)close(fd);
+    return r;
+}
+
 /* With the folder locked. */
 static int create_locked(
     const struct places *p, const char *label, char **module, struct secret **pin, struct err **errp)
 {
     CLEANUP(secret_freep) struct secret *ours = NULL;
     bool exists = access(p->tokens, F_OK) == 0;
-    int r = 0;
+    int r;
 
     if (open_pin(p, exists, &ours, errp) < 0 || write_conf(p->conf, p->tokens, errp) < 0)
         return -1;
-    if (!exists)
-        r = make_token(p, label, ours, errp);
+    r = exists ? mend(p, errp) : make_token(p, label, ours, errp);
     (void)remove_unfinished(p, NULL);
     if (r < 0 || use_conf(p->conf, module, errp) < 0)
         return -1;
