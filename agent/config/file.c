@@ -15,31 +15,9 @@ static void closep(int *fd)
         (void)close(*fd);
 }
 
-static void hint_for_disk(struct err **errp)
-{
-    switch (errno) {
-    case ENOSPC:
-    case EDQUOT:
-        err_hint(errp, "the disk is full: free some space, then run again; nothing was lost");
-        break;
-    case EACCES:
-    case EPERM:
-    case EROFS:
-        err_hint(errp, "see who owns the directory, and that it may be written");
-        break;
-    default:
-        break;
-    }
-}
-
 static int failed(struct err **errp, const char *doing, const char *path)
 {
-    int saved = errno;
-
-    err_set(errp, ERR_STORE, "%s '%s': %m", doing, path);
-    errno = saved;
-    hint_for_disk(errp);
-    return -1;
+    return err_set(errp, ERR_STORE, "%s '%s': %m", doing, path);
 }
 
 int file_read(const char *path, size_t max, struct bytes *out, struct err **errp)

@@ -24,6 +24,24 @@ static const struct {
 #undef X
 };
 
+/* What a person can do about a disk; NULL: nothing that is known. */
+static const char *disk_hint(int error)
+{
+    switch (error) {
+    case ENOSPC:
+    case EDQUOT:
+        return "the disk is full: free some space, then run again; nothing was lost";
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return "see who owns the directory, and that it may be written";
+    case EIO:
+        return "the disk fails: see the kernel's log (dmesg); when it is well, run again; nothing was lost";
+    default:
+        return NULL;
+    }
+}
+
 int err_set(struct err **errp, enum err_kind kind, const char *fmt, ...)
 {
     int saved = errno;
@@ -37,6 +55,8 @@ int err_set(struct err **errp, enum err_kind kind, const char *fmt, ...)
     va_start(ap, fmt);
     (*errp)->text = mem_vprintf(fmt, ap);
     va_end(ap);
+    if (kind == ERR_STORE && strstr(fmt, "%m"))
+        (*errp)->hint = mem_strdup_opt(disk_hint(saved));
     return -1;
 }
 

@@ -38,6 +38,7 @@ struct err;
 /*
  * Sets *@errp to a new failure; the lowest function that knows the cause does it. %m works. A failure that is already
  * there is kept, and the new one dropped: the first cause is the cause. @errp may be NULL.
+ * An ERR_STORE with %m in it gets the hint that belongs to errno.
  *
  * Return -1, so that "return err_set(...)" reads well.
  */
