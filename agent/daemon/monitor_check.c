@@ -8,7 +8,8 @@
 
 #include "protocol/base/printable.h"
 
-#define MOST_AT_ONCE 2 /* of those that somebody waits for: the rest is left to what is due */
+#define MAX_PROBLEM  1000 /* characters */
+#define MOST_AT_ONCE 2    /* of those that somebody waits for: the rest is left to what is due */
 
 /* --- what a worker is asked --- */
 
@@ -74,15 +75,12 @@ static bool replace_time(int64_t *when, int64_t by)
     return true;
 }
 
-static void tell_problem(struct agent *agent, struct record *record)
+static void tell_problem(const struct record *record)
 {
-    if (record->verify_problem) {
+    if (record->verify_problem)
         agent_log(AGENT_LOG_WARNING, "%s: %s", record->id, record->verify_problem);
-        record_note(record, agent->now, "found: %s", record->verify_problem);
-    } else {
+    else
         agent_log(AGENT_LOG_NOTICE, "%s: everything is as it should be again", record->id);
-        record_note(record, agent->now, "found: everything is as it should be again");
-    }
 }
 
 /* The disk is spared: it is written when something is new, and not for the time alone. */
@@ -94,12 +92,13 @@ static void store(struct agent *agent, struct record *record, const struct job_v
     bool changed = news || differ || !record->verified_at;
 
     record->verified_at = agent->now;
+    record->verdict = result ? result->verdict : JOB_VERDICT_ERROR;
     if (result) {
         changed |= replace_time(&record->issuer_not_after, result->issuer_not_after);
         changed |= replace_time(&record->anchor_not_after, result->anchor_not_after);
     }
     if (news)
-        tell_problem(agent, record);
+        tell_problem(record);
     if (differ)
         agent_log(AGENT_LOG_WARNING, "%s: %s", record->id,
             record->names_differ ? record->names_differ : "the names are as configured again");
@@ -131,7 +130,7 @@ static void keep(
     if (result) {
         store(monitor->agent, record, result, result->problem);
     } else if (is_finding(why)) {
-        CLEANUP(mem_freep) char *problem = printable_text(err_text(why));
+        CLEANUP(mem_freep) char *problem = printable(err_text(why), strlen(err_text(why)), MAX_PROBLEM);
 
         store(monitor->agent, record, NULL, problem);
     } else {

@@ -8,7 +8,8 @@
 #include "protocol/base/printable.h"
 #include "protocol/base/when.h"
 
-#define TRIES 4 /* in a row; a pulse allows one more */
+#define MAX_TEXT 1000 /* characters */
+#define TRIES    4    /* in a row; a pulse allows one more */
 
 /* A service may be slow to take up what it was told to read anew. Seconds after the first, second, third try. */
 static const int64_t waits[TRIES - 1] = {20, 120, 900};
@@ -39,7 +40,7 @@ static char *describe(const struct probing *p, const struct job_probed *probed, 
     CLEANUP(mem_freep) char *when = probed ? when_format(probed->not_after) : NULL;
 
     if (why)
-        return printable_text(err_text(why));
+        return printable(err_text(why), strlen(err_text(why)), MAX_TEXT);
     if (probed->matches)
         return mem_printf("%s presents the certificate", p->target);
     return mem_printf(

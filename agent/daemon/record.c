@@ -62,9 +62,9 @@ LOCAL_FIELDS(record_fields, record, FIELD_U32(record, version), FIELD_TEXT_REQ(r
     FIELD_TIME(record, renew_at), FIELD_TIME(record, next_attempt), FIELD_U32(record, failures),
     FIELD_U32(record, attempts), FIELD_TIME(record, last_attempt), FIELD_TIME(record, last_success),
     FIELD_TIME(record, pending_since), FIELD_U32(record, notified), FIELD_TIME(record, verified_at),
-    FIELD_TEXT(record, verify_problem, MAX_TEXT), FIELD_TEXT(record, names_differ, MAX_TEXT),
-    FIELD_TIME(record, issuer_not_after), FIELD_TIME(record, anchor_not_after),
-    FIELD_OBJECT(record, hook, record_outcome, outcome_fields),
+    FIELD_ENUM(record, verdict, job_verdict_names), FIELD_TEXT(record, verify_problem, MAX_TEXT),
+    FIELD_TEXT(record, names_differ, MAX_TEXT), FIELD_TIME(record, issuer_not_after),
+    FIELD_TIME(record, anchor_not_after), FIELD_OBJECT(record, hook, record_outcome, outcome_fields),
     FIELD_OBJECT(record, probe, record_outcome, outcome_fields), FIELD_BOOL(record, by_person));
 
 const char *record_state_name(enum record_state state)

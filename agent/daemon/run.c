@@ -75,6 +75,7 @@ static void succeed(struct record *record, const struct record_pair *next, int64
         record->template_major = (struct opt_u32){.set = true, .value = record->wanted->major};
     record->notified = 0;
     record->verified_at = 0;
+    record->verdict = JOB_VERDICT_OK;
     record->issuer_not_after = record->anchor_not_after = 0;
     free(TAKE(record->verify_problem));
     free(TAKE(record->names_differ));

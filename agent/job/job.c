@@ -108,7 +108,7 @@ LOCAL_FIELDS(job_token_fields, job_token, FIELD_TEXT(job_token, uri, JOB_MAX_PAT
 LOCAL_FIELDS(job_token_list_fields, job_token_list,
     FIELD_LIST(job_token_list, items, n, job_token, job_token_fields, JOB_MAX_NAMES));
 
-static const char *const verdict_names[] = {
+const char *const job_verdict_names[JOB_VERDICT__MAX] = {
 #define X(name, text, status) text,
     JOB_VERDICTS(X)
 #undef X
@@ -121,7 +121,7 @@ LOCAL_FIELDS(job_verify_fields, job_verify, FIELD_TEXT_REQ(job_verify, name, TEX
     FIELD_OBJECT(job_verify, names, job_names, job_names_fields),
     FIELD_LIST(job_verify, template, n_template, template, template_fields, 1));
 
-LOCAL_FIELDS(job_verified_fields, job_verified, FIELD_ENUM(job_verified, verdict, verdict_names),
+LOCAL_FIELDS(job_verified_fields, job_verified, FIELD_ENUM(job_verified, verdict, job_verdict_names),
     FIELD_TEXT(job_verified, problem, JOB_MAX_REPORT), FIELD_TEXT(job_verified, names_differ, JOB_MAX_REPORT),
     FIELD_TEXTS(job_verified, checked, JOB_MAX_NAMES, JOB_MAX_REPORT), FIELD_TIME(job_verified, issuer_not_after),
     FIELD_TIME(job_verified, anchor_not_after));
@@ -173,7 +173,7 @@ const char *job_kind_name(enum job_kind kind)
 
 const char *job_verdict_name(enum job_verdict verdict)
 {
-    return verdict < JOB_VERDICT__MAX ? verdict_names[verdict] : "unknown";
+    return verdict < JOB_VERDICT__MAX ? job_verdict_names[verdict] : "unknown";
 }
 
 int job_verdict_status(enum job_verdict verdict)

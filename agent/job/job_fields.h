@@ -18,6 +18,8 @@ extern const struct fields policy_uri_fields, policy_ca_fields, policy_extension
 extern const struct fields job_place_fields, job_server_fields, job_pair_fields, job_facts_fields, job_names_fields,
     job_attempt_fields, job_endpoint_fields;
 
+extern const char *const job_verdict_names[JOB_VERDICT__MAX]; /* by enum job_verdict */
+
 /* A kind of job: how its input and its result are written, and whether it makes checkpoints. */
 struct job_kind_info {
     const char *name;

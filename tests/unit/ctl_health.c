@@ -24,7 +24,12 @@ static const struct {
     {"{'state':'blocked','last-error':'no'}", HEALTH_MISSING, 2},
     {"{'state':'installed','not-before':1,'not-after':1893456000,'last-error':'no'}", HEALTH_EXPIRED, 3},
     {"{'state':'installed','not-before':1893456001,'not-after':1893542400}", HEALTH_NOT_YET, 6},
-    {"{'state':'installed','not-before':1,'not-after':1893456000,'problem':'gone'}", HEALTH_MISMATCH, 5},
+    {"{'state':'installed','not-before':1,'not-after':1893542400,'problem':'changed','verdict':'error'}", HEALTH_ERROR,
+        1},
+    {"{'state':'installed','not-before':1,'not-after':1893542400,'problem':'gone','verdict':'missing'}", HEALTH_MISSING,
+        2},
+    {"{'state':'installed','not-before':1,'not-after':1893456000,'problem':'other','verdict':'key mismatch'}",
+        HEALTH_MISMATCH, 5},
 };
 
 static json_t *object_of(const char *text)
