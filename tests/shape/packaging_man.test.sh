@@ -55,6 +55,11 @@ grep -oE '\b(GAUGE|COUNTER)\("[a-z_]+"' "$AE_SOURCE/agent/daemon/metrics.c" | se
 terms "$pages/autoenrolld.8.scd" | sed -n 's/^LOG \(.*\)|.*/\1/p' >"$work/page"
 grep -oE '"[0-9a-f]{32}"' "$AE_SOURCE/agent/daemon/log.h" | tr -d '"' | same "autoenrolld(8), message ids"
 
+# --- autoenroll-deploy(8): options ---
+
+sed -n '/^# OPTIONS/,/^# WHAT/s/^\*/&/p' "$pages/autoenroll-deploy.8.scd" | grep -oE -- '--[a-z-]+' >"$work/page"
+"$at/libexec/autoenroll/autoenroll-deploy" --help | sed -nE 's/^  (--[a-z-]+).*/\1/p' | same "autoenroll-deploy(8)"
+
 # --- autoenroll-server-ref(8): verbs, options, server.conf ---
 
 server() { "$at/bin/autoenroll-server-ref" "$@"; }
