@@ -214,8 +214,9 @@ TEST(bus_enroll_and_remove_are_what_a_person_asks_for)
     for (int i = 0; i < 200 && strcmp(property(&f, "/servers/corp", BUS_SERVER, "FetchedAt"), "x 0\n") == 0; i++)
         (void)usleep(100000);
     assert_int_equal(
-        bus_fixture_as(&f.bus, NULL, "busctl call $R " BUS_MANAGER " Enroll 'ssa{sv}' corp Workstation 0"), 0);
+        bus_fixture_as(&f.bus, NULL, "busctl call $R " BUS_MANAGER " Enroll 'ssa{sv}' corp Machine 0"), 0);
     wait_until(&f, "/jobs/1", BUS_JOB, "State", "s \"finished\"\n");
+    assert_string_equal(property(&f, "/jobs/1", BUS_JOB, "Error"), "s \"\"\n");
     assert_string_equal(property(&f, "/jobs/1", BUS_JOB, "Result"), "s \"done\"\n");
     assert_int_equal(bus_fixture_as(&f.bus, NULL, "busctl tree --list " BUS_NAME " | grep enrollments/ | head -n1"), 0);
     assert_contains(bus_fixture_said(&f.bus), "/enrollments/");
