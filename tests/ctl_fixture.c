@@ -23,8 +23,9 @@ void ctl_fixture_start(struct ctl_fixture *f)
     CLEANUP(mem_freep)
     char *line =
         mem_printf("exec env CREDENTIALS_DIRECTORY='%s' '%s' --config '%s' --state-dir '%s' --runtime-dir '%s' "
-                   "%s >>'%s/daemon.log' 2>&1",
-            f->agent->credentials, program, f->agent->config, f->agent->state, f->agent->dir, users, f->agent->dir);
+                   "%s %s >>'%s/daemon.log' 2>&1",
+            f->agent->credentials, program, f->agent->config, f->agent->state, f->agent->dir, users,
+            f->options ? f->options : "", f->agent->dir);
 
     f->daemon = fork();
     assert_true(f->daemon >= 0);

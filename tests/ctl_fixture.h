@@ -11,9 +11,10 @@ struct ctl_fixture {
     struct server_fixture *server; /* the process's */
     struct agent_fixture *agent;
     struct bus_fixture bus;
-    pid_t daemon;     /* 0 while it does not run */
-    struct bytes out; /* what the last ctl_run printed: standard output, then error */
-    json_t *json;     /* of the last ctl_json */
+    const char *options; /* of the daemon, besides; borrowed, may be NULL */
+    pid_t daemon;        /* 0 while it does not run */
+    struct bytes out;    /* what the last ctl_run printed: standard output, then error */
+    json_t *json;        /* of the last ctl_json */
 };
 
 /* Starts server and bus; then the configuration may be changed. No password is in a store. */

@@ -260,12 +260,13 @@ static bool in_state(const struct view *v, enum record_state state)
 
 static bool failed_by(const struct view *v, enum err_kind kind)
 {
-    return v->record->error && v->record->error_kind == kind && !v->record->busy;
+    return v->record->error && v->record->error_kind == kind;
 }
 
+/* A worker that only looks at what is held is nothing to tell of. */
 static bool is_working(const struct view *v)
 {
-    return v->record->busy;
+    return v->record->busy && (v->record->state == RECORD_WORKING || record_is_under_way(v->record));
 }
 
 static bool was_interrupted(const struct view *v)
@@ -335,7 +336,7 @@ FAILED_BY(PROTOCOL)
 
 static bool failed_otherwise(const struct view *v)
 {
-    return v->record->error && !v->record->busy;
+    return v->record->error != NULL;
 }
 
 static bool names_differ(const struct view *v)
