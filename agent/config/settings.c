@@ -11,6 +11,7 @@
 #include "agent/config/inifile.h"
 #include "agent/config/settings_deploy.h"
 #include "policy/policy.h"
+#include "policy/schedule.h"
 #include "protocol/base/when.h"
 
 #define MAX_NAME 64 /* of a section: it becomes part of paths and labels */
@@ -510,6 +511,15 @@ static int check_token(const struct settings_agent *agent, struct err **errp)
     return 0;
 }
 
+static int check_maintenance(const struct settings_agent *agent, struct err **errp)
+{
+    struct schedule_hours hours;
+
+    if (schedule_hours_parse(agent->maintenance, &hours, errp) == 0)
+        return 0;
+    return err_wrap(errp, "[agent]: maintenance");
+}
+
 /* A section without trust of its own is trusted as its brother with the same policy-id is. */
 static void inherit_trust(struct settings *settings)
 {
@@ -542,7 +552,7 @@ static int check(struct settings *settings, struct err **errp)
     for (size_t i = 0; i < ARRAY_SIZE(sections); i++)
         if (sections[i].named && check_required(&sections[i], settings, errp) < 0)
             return -1;
-    if (check_token(&settings->agent, errp) < 0)
+    if (check_token(&settings->agent, errp) < 0 || check_maintenance(&settings->agent, errp) < 0)
         return -1;
     inherit_trust(settings);
     for (size_t i = 0; i < settings->n_servers; i++)

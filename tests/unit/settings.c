@@ -281,6 +281,18 @@ TEST(settings_refuse_bad_names)
     refused("[agent \"x\"]\npulse = 1h\n", "[agent] takes no name", NULL);
 }
 
+TEST(settings_know_how_maintenance_hours_are_written)
+{
+    CLEANUP(mem_freep) char *path = file_of("[agent]\nmaintenance = Sat,Sun 01:00-05:00\n" SERVER);
+    CLEANUP(settings_clear) struct settings settings = {0};
+    CLEANUP(err_freep) struct err *err = NULL;
+
+    assert_ok(settings_load(path, &settings, &err) == 0, err);
+    assert_string_equal(settings.agent.maintenance, "Sat,Sun 01:00-05:00");
+    refused("[agent]\nmaintenance = at night\n" SERVER, "[agent]: maintenance: 'at night' names no hours",
+        "Sat,Sun 01:00-05:00");
+}
+
 TEST(settings_take_a_name_of_64_characters)
 {
     static const char name[] = "1234567890123456789012345678901234567890123456789012345678901234";
