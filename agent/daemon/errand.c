@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "agent/daemon/engine.h"
-#include "agent/daemon/engine_walk.h"
 #include "agent/daemon/engine_tasks.h"
+#include "agent/daemon/engine_walk.h"
 #include "agent/daemon/run.h"
 #include "agent/job/job_fields.h"
 #include "policy/schedule.h"
@@ -341,18 +341,6 @@ int errand_resume(struct agent *agent, struct group *group, struct record *recor
     return go_on(agent, group, record, errp);
 }
 
-/* "CN=Corp CA,DC=example" is of "Corp CA", and "CN=Corp CA 2" is not. */
-static bool issued_by(const struct record *record, const struct policy_ca *ca)
-{
-    CLEANUP(mem_freep) char *name = ca->name ? mem_printf("CN=%s", ca->name) : NULL;
-    const char *at = name ? record->current.facts.issuer : NULL;
-
-    for (; at && (at = strstr(at, name)); at++)
-        if (!at[strlen(name)] || strchr(",+", at[strlen(name)]))
-            return true;
-    return false;
-}
-
 /* The CAs that may be asked; for a renewal the one that issued the old certificate goes first. */
 static void choose_cas(struct record *record, const struct policy *policy, const struct template *t)
 {
@@ -361,7 +349,8 @@ static void choose_cas(struct record *record, const struct policy *policy, const
         for (size_t i = 0; i < t->n_cas; i++) {
             const struct policy_ca *ca = &policy->cas[t->cas[i]];
 
-            if ((ca->enroll_permission || record->renewal) && (pass == 0) == issued_by(record, ca))
+            if ((ca->enroll_permission || record->renewal) &&
+                (pass == 0) == policy_ca_issued(ca, record->current.facts.issuer))
                 policy_ca_copy(MEM_APPEND(record->cas, record->n_cas), ca);
         }
     }
