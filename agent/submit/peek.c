@@ -18,7 +18,6 @@
 
 DEFINE_FREEP(SSL, SSL_free)
 DEFINE_FREEP(SSL_CTX, SSL_CTX_free)
-DEFINE_FREEP(X509, X509_free)
 DEFINE_FREEP(struct addrinfo, freeaddrinfo)
 
 /* Said before TLS begins: what the service says first, then what is asked and answered, twice. */
