@@ -113,10 +113,12 @@ mkdir -p /etc/credstore.encrypted $dropins
 check "an encrypted password" systemd-creds encrypt --with-key=host --name=corp.password /root/server/password \
     /etc/credstore.encrypted/corp.password
 cp /usr/share/doc/autoenroll/systemd/credentials.conf $dropins
-# Builds with a sanitizer look for leaks at their end, by calls that the units do not allow.
-mkdir -p /etc/systemd/system/autoenrolld.service.d
-printf '[Service]\nEnvironment=ASAN_OPTIONS=detect_leaks=0\nMemoryMax=infinity\n' |
-    tee $dropins/sanitizer.conf >/etc/systemd/system/autoenrolld.service.d/sanitizer.conf
+# Builds with a sanitizer look for leaks at their end, by calls that the units do not allow, and want more memory.
+systemctl set-environment ASAN_OPTIONS=detect_leaks=0
+for unit in autoenrolld autoenroll-worker@; do
+    mkdir -p /etc/systemd/system/$unit.service.d
+    printf '[Service]\nMemoryMax=infinity\n' >/etc/systemd/system/$unit.service.d/sanitizer.conf
+done
 systemctl daemon-reload
 check "what services want is watched for" systemctl start demo autoenroll-deploy.path
 
