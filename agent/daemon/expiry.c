@@ -4,6 +4,9 @@
 
 #include "protocol/base/when.h"
 
+#define SLACK_PART  20  /* of the certificate's life: so long a renewal may take before somebody is told */
+#define START_GRACE 600 /* seconds */
+
 static int longest_first(const void *a, const void *b)
 {
     uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
@@ -42,4 +45,19 @@ uint32_t expiry_due(const struct expiry_thresholds *thresholds, const struct exp
         passed = span;
     }
     return q->announced && q->announced <= passed ? 0 : passed;
+}
+
+bool expiry_is_prevented(const struct expiry_plan *plan, int64_t *until)
+{
+    int64_t slack = (plan->not_after - plan->not_before) / SLACK_PART;
+    int64_t over = plan->started_at + START_GRACE;
+
+    if (plan->failed || plan->not_after <= plan->now || plan->now < plan->started_at)
+        return false;
+    if (slack > WHEN_DAY)
+        slack = WHEN_DAY;
+    if (plan->renew_at && plan->renew_at < plan->not_after && plan->renew_at + slack > over)
+        over = plan->renew_at + slack;
+    *until = over;
+    return plan->now < over;
 }

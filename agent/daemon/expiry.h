@@ -1,6 +1,7 @@
 /* expiry.h - says which warning about an expiry is due. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "protocol/base/mem.h"
@@ -28,3 +29,17 @@ struct expiry_question {
  * @next  when the next one is passed; 0: never
  */
 uint32_t expiry_due(const struct expiry_thresholds *thresholds, const struct expiry_question *q, int64_t *next);
+
+/* Of a certificate of ours. */
+struct expiry_plan {
+    int64_t not_before, not_after;
+    int64_t renew_at;   /* when its renewal is planned; 0: it is not */
+    bool failed;        /* the last attempt did */
+    int64_t started_at; /* of the daemon: what became due while it did not run is tried first */
+    int64_t now;
+};
+/*
+ * Will it be renewed in time without anybody's help? Then nothing is announced until @until: a twentieth of its life,
+ * at most a day, after the moment that is planned, and not in the first ten minutes after the start.
+ */
+bool expiry_is_prevented(const struct expiry_plan *plan, int64_t *until);

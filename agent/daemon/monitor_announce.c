@@ -2,9 +2,6 @@
 #include "agent/daemon/monitor_inside.h"
 #include "protocol/base/when.h"
 
-#define SLACK_PART  20  /* of the certificate's life: so long a renewal may take before somebody is told */
-#define START_GRACE 600 /* seconds: what became due while the daemon did not run is tried first */
-
 static uint32_t days_left(int64_t not_after, int64_t now)
 {
     return not_after > now ? (uint32_t)((not_after - now) / WHEN_DAY) : 0;
@@ -36,23 +33,20 @@ static uint32_t due(struct monitor *monitor, const struct expiry_question *q)
     return threshold;
 }
 
-/* Will it be renewed in time without anybody's help? Then there is nothing to announce. */
 static bool is_prevented(const struct monitor *monitor, const struct record *record)
 {
-    struct agent *agent = monitor->agent;
     const struct job_facts *facts = &record->current.facts;
-    int64_t slack = (facts->not_after - facts->not_before) / SLACK_PART;
-    int64_t over = 0;
+    const struct expiry_plan plan = {.not_before = facts->not_before,
+        .not_after = facts->not_after,
+        .renew_at = record->renew_at,
+        .failed = record->error != NULL,
+        .started_at = monitor->opened_at,
+        .now = monitor->agent->now};
+    int64_t until;
 
-    if (record->error || facts->not_after <= agent->now)
+    if (!expiry_is_prevented(&plan, &until))
         return false;
-    if (record->renew_at && record->renew_at < facts->not_after)
-        over = record->renew_at + (slack < WHEN_DAY ? slack : WHEN_DAY);
-    if (over < monitor->opened_at + START_GRACE)
-        over = monitor->opened_at + START_GRACE;
-    if (agent->now >= over || agent->now < monitor->opened_at)
-        return false;
-    engine_at(agent, over);
+    engine_at(monitor->agent, until);
     return true;
 }
 

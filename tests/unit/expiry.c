@@ -91,3 +91,48 @@ TEST(expiry_is_announced_alone_where_no_threshold_is_configured)
     assert_int_equal(next, EXPIRES);
     assert_int_equal(due(&thresholds, 0, 0, &next), EXPIRY_OVER);
 }
+
+TEST(expiry_is_prevented_while_its_renewal_is_planned_or_has_just_begun)
+{
+    const struct expiry_plan usual = {.not_before = BEGIN,
+        .not_after = EXPIRES,
+        .renew_at = EXPIRES - 20 * WHEN_DAY,
+        .started_at = BEGIN,
+        .now = EXPIRES - 25 * WHEN_DAY};
+    struct expiry_plan plan = usual;
+    int64_t until = 0;
+
+    assert_true(expiry_is_prevented(&plan, &until));
+    assert_int_equal(until, EXPIRES - 19 * WHEN_DAY);
+    plan.now = until - 1;
+    assert_true(expiry_is_prevented(&plan, &until));
+    plan.now = until; /* it is overdue by a day */
+    assert_false(expiry_is_prevented(&plan, &until));
+    plan = usual;
+    plan.failed = true;
+    assert_false(expiry_is_prevented(&plan, &until));
+    plan = usual;
+    plan.renew_at = 0; /* nobody will renew it */
+    assert_false(expiry_is_prevented(&plan, &until));
+    plan = usual;
+    plan.now = EXPIRES;
+    plan.renew_at = EXPIRES - 1;
+    assert_false(expiry_is_prevented(&plan, &until));
+}
+
+TEST(expiry_that_came_near_while_the_daemon_did_not_run_waits_for_the_first_attempt)
+{
+    struct expiry_plan plan = {.not_before = BEGIN,
+        .not_after = EXPIRES,
+        .renew_at = EXPIRES - 20 * WHEN_DAY,
+        .started_at = EXPIRES - 2 * WHEN_DAY,
+        .now = EXPIRES - 2 * WHEN_DAY + 5};
+    int64_t until = 0;
+
+    assert_true(expiry_is_prevented(&plan, &until));
+    assert_int_equal(until, plan.started_at + 600);
+    plan.now = until;
+    assert_false(expiry_is_prevented(&plan, &until));
+    plan.now = plan.started_at - 1; /* the clock was set back */
+    assert_false(expiry_is_prevented(&plan, &until));
+}
