@@ -67,7 +67,11 @@ static int check(struct ctl *ctl, uint32_t given)
 
 static int usage(const struct ctl *ctl)
 {
-    fprintf(stderr, "try '" PROGRAM "%s%s --help'\n", ctl->verb ? " " : "", ctl->verb ? ctl->verb->name : "");
+    const struct verb *verb = ctl->verb;
+
+    fprintf(stderr, "usage: " PROGRAM " %s%s%s\ntry '" PROGRAM "%s%s --help'\n", verb ? verb->name : "VERB ...",
+        verb && verb->arguments ? " " : "", verb && verb->arguments ? verb->arguments : "", verb ? " " : "",
+        verb ? verb->name : "");
     return EXIT_USAGE;
 }
 
