@@ -382,9 +382,9 @@ TEST(settings_refuse_lines_that_are_too_long_and_take_the_longest)
     CLEANUP(settings_clear) struct settings s = {0};
 
     memset(blanks, 'x', 4999);
-    fits = mem_printf(SERVER "[agent]\nmaintenance = %.183s\n", blanks);
+    fits = mem_printf(SERVER "[agent]\npin-credential = %.180s\n", blanks);
     load(fits, &s);
-    assert_int_equal(strlen(s.agent.maintenance), 183);
+    assert_int_equal(strlen(s.agent.pin_credential), 180);
     too_long = mem_printf("[agent]\npulse = 1h\nmaintenance = %s\n", blanks);
     refused(too_long, "autoenroll.conf:3: the line is longer than 197 characters", NULL);
 }
