@@ -180,7 +180,7 @@ static int failed(struct err **errp, const char *doing, const char *dir, const c
 {
     int saved = errno;
 
-    err_set(errp, ERR_STORE, "%s '%s/%s': %m", doing, dir, name);
+    err_set(errp, ERR_STORE, "%s '%s/%s': %s", doing, dir, name, strerror(saved)); /* the hints are others than %m's */
     if (saved == ENOSPC || saved == EDQUOT || saved == EFBIG)
         return err_hint(errp, "free some space; the files that are there are the old ones, whole");
     if (saved == EPERM)
