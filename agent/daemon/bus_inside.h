@@ -11,9 +11,10 @@
 #include "agent/daemon/bus_out.h"
 #include "agent/daemon/bus_right.h"
 
-#define BUS_MAX_ARGS     4
-#define BUS_MAX_OPTIONS  8
-#define BUS_MAX_OUTGOING (1 << 20) /* bytes that the bus has not taken yet: no more is done until it has */
+#define BUS_MAX_ARGS    4
+#define BUS_MAX_OPTIONS 8
+/* Bytes that the bus has not taken yet; until it has, no more is done: who asks for little would wait behind them. */
+#define BUS_MAX_OUTGOING (4 << 10)
 
 struct bus_call {
     LIST_ENTRY(bus_call) link;

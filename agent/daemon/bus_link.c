@@ -2,12 +2,15 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "agent/daemon/bus_loop.h"
 
-#define RETRY_MIN_MS   250
-#define NAME_TIMEOUT   25000     /* ms */
-#define MAX_RECEIVED   (4 << 20) /* bytes of messages that we hold: then the bus keeps the rest */
+#define RETRY_MIN_MS 250
+#define NAME_TIMEOUT 25000      /* ms */
+#define MAX_RECEIVED (4 << 20)  /* bytes of messages that we hold: then the bus keeps the rest */
+#define SEND_BUFFER  (32 << 10) /* the bus reads slowly when it is busy: what waits here, waits in front of all later  \
+                                 */
 #define MAX_FDS        64
 #define FAREWELL_TRIES 20
 #define FAREWELL_MS    10
@@ -201,6 +204,14 @@ static char *address_of(const char *bus)
     return said ? mem_strdup(said) : mem_printf("unix:path=%s/bus", runtime ? runtime : "/run");
 }
 
+static void keep_short(DBusConnection *connection)
+{
+    int fd, size = SEND_BUFFER;
+
+    if (dbus_connection_get_unix_fd(connection, &fd))
+        (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+}
+
 /* 0 or -1; the loop has the connection then. */
 static int connect_to(struct bus_link *link, struct err **errp)
 {
@@ -215,6 +226,7 @@ static int connect_to(struct bus_link *link, struct err **errp)
     }
     dbus_connection_set_exit_on_disconnect(link->connection, FALSE);
     dbus_connection_set_max_received_size(link->connection, MAX_RECEIVED);
+    keep_short(link->connection);
     dbus_connection_set_max_received_unix_fds(link->connection, MAX_FDS);
     if (!dbus_connection_add_filter(link->connection, filter, link, NULL))
         abort();
