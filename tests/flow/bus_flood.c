@@ -69,20 +69,33 @@ static int64_t now_us(void)
     return now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-/* Microseconds until another client has its answer. */
+/* Microseconds until @message is answered, which is taken. */
+static int64_t time_answer(DBusConnection *connection, DBusMessage *message)
+{
+    int64_t begin = now_us();
+    DBusMessage *reply = dbus_connection_send_with_reply_and_block(connection, message, 30000, NULL);
+
+    dbus_message_unref(message);
+    assert_non_null(reply);
+    dbus_message_unref(reply);
+    return now_us() - begin;
+}
+
+/* Another client asks the daemon for little. */
 static int64_t look(DBusConnection *connection)
 {
     const char *interface = BUS_MANAGER, *property = "State";
     DBusMessage *call = dbus_message_new_method_call(BUS_NAME, BUS_ROOT, "org.freedesktop.DBus.Properties", "Get");
-    int64_t begin = now_us();
-    DBusMessage *reply;
 
     dbus_message_append_args(call, DBUS_TYPE_STRING, &interface, DBUS_TYPE_STRING, &property, DBUS_TYPE_INVALID);
-    reply = dbus_connection_send_with_reply_and_block(connection, call, 30000, NULL);
-    dbus_message_unref(call);
-    assert_non_null(reply);
-    dbus_message_unref(reply);
-    return now_us() - begin;
+    return time_answer(connection, call);
+}
+
+/* And the bus itself, which has the flood first. */
+static int64_t look_at_bus(DBusConnection *connection)
+{
+    return time_answer(
+        connection, dbus_message_new_method_call(DBUS_SERVICE_DBUS, DBUS_PATH_DBUS, DBUS_INTERFACE_DBUS, "GetId"));
 }
 
 static int64_t memory_of(pid_t pid)
@@ -95,7 +108,7 @@ static int64_t memory_of(pid_t pid)
 
 static void check_flood(struct ctl_fixture *f, DBusConnection *other, const struct flood *flood)
 {
-    int64_t before = memory_of(f->daemon), most = before, longest = 0, total = 0;
+    int64_t before = memory_of(f->daemon), most = before, longest = 0, total = 0, bus = 0;
     pid_t pid = fork();
 
     if (pid == 0)
@@ -106,14 +119,17 @@ static void check_flood(struct ctl_fixture *f, DBusConnection *other, const stru
         longest = took > longest ? took : longest;
         most = memory > most ? memory : most;
         total += took;
+        took = look_at_bus(other);
+        bus = took > bus ? took : bus;
         (void)usleep(20000);
     }
     assert_int_equal(waitpid(pid, NULL, WNOHANG), 0); /* it is still there, and has not read */
     (void)kill(pid, SIGKILL);
     (void)waitpid(pid, NULL, 0);
-    print_message(
-        "%d calls (%s): another client waits %.1f ms in the mean, %.1f ms at most; memory grows by %lld KiB\n", CALLS,
-        flood->name, (double)total / LOOKS / 1000, (double)longest / 1000, (long long)(most - before) / 1024);
+    print_message("%d calls (%s): another client waits %.1f ms in the mean, %.1f ms at most, for the bus alone %.1f; "
+                  "memory grows by %lld KiB\n",
+        CALLS, flood->name, (double)total / LOOKS / 1000, (double)longest / 1000, (double)bus / 1000,
+        (long long)(most - before) / 1024);
     assert_true(most - before <= GROWTH);
 }
 
