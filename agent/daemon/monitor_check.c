@@ -97,13 +97,13 @@ static void store(struct agent *agent, struct record *record, const struct job_v
         changed |= replace_time(&record->issuer_not_after, result->issuer_not_after);
         changed |= replace_time(&record->anchor_not_after, result->anchor_not_after);
     }
+    if (changed && agent_save_record(agent, record, &err) < 0)
+        agent_log_err(AGENT_LOG_ERROR, err);
     if (news)
         tell_problem(record);
     if (differ)
         agent_log(AGENT_LOG_WARNING, "%s: %s", record->id,
             record->names_differ ? record->names_differ : "the names are as configured again");
-    if (changed && agent_save_record(agent, record, &err) < 0)
-        agent_log_err(AGENT_LOG_ERROR, err);
 }
 
 /* A look that cannot be had because of the token or what it needs is a finding too; one that we failed at is none. */

@@ -61,9 +61,9 @@ static void keep(struct agent *agent, struct record *record, const struct probin
         .ok = probed && probed->matches,
         .text = describe(p, probed, why),
         .tries = again ? outcome->tries + 1 : 1};
-    agent_log(outcome->ok ? AGENT_LOG_INFO : AGENT_LOG_WARNING, "%s: %s", record->id, outcome->text);
     if (agent_save_record(agent, record, &err) < 0)
         agent_log_err(AGENT_LOG_ERROR, err);
+    agent_log(outcome->ok ? AGENT_LOG_INFO : AGENT_LOG_WARNING, "%s: %s", record->id, outcome->text);
 }
 
 static void ended(void *ctx, struct run_outcome *outcome, struct err *why)
