@@ -17,6 +17,9 @@
  * in real time.
  */
 #define SETTLES_MS 90000 /* for everything that is due at one moment; nothing is measured by it */
+#define POLL_MS    25
+#define IDLE_MS    (4 * POLL_MS)
+#define NUDGE_MS   (20 * POLL_MS)
 #define YEAR       (365 * WHEN_DAY)
 
 struct life {
@@ -83,9 +86,9 @@ static void write_worker(struct life *l)
 {
     CLEANUP(mem_freep) char *real = testing_bin("autoenroll-worker");
     CLEANUP(mem_freep)
-    char *text =
-        mem_printf("#!/bin/sh\nexec env LD_PRELOAD='%s' FAKETIME_TIMESTAMP_FILE='%s' FAKETIME_NO_CACHE=1 '%s'\n",
-            getenv("LD_PRELOAD"), l->clock, real);
+    char *text = mem_printf("#!/bin/sh\nexec env LD_PRELOAD='%s' FAKETIME_TIMESTAMP_FILE='%s' FAKETIME_NO_CACHE=1 "
+                            "FAKETIME_DONT_FAKE_MONOTONIC=1 '%s'\n",
+        getenv("LD_PRELOAD"), l->clock, real);
 
     l->worker = mem_printf("%s/worker", l->agent->dir);
     testing_write(l->worker, text, strlen(text));
@@ -192,24 +195,25 @@ static bool works(pid_t parent)
 }
 
 /*
- * Until nothing is due and no worker works. The daemon has slept while the clock went on, and wakes: its timers, whose
- * clock libfaketime sets forward too, are found to be over.
+ * Until nothing is due and no worker works, and that for a while: one thing leads to another. The daemon has slept
+ * while the clock went on, and wakes: its timers, whose clock libfaketime sets forward too, are found to be over.
  */
 static void settle(struct life *l)
 {
     int64_t at = now(l);
 
-    for (int waited = 0; waited < SETTLES_MS; waited += 20) {
-        if (waited % 500 == 0) {
+    for (int waited = 0, idle = 0; waited < SETTLES_MS; waited += POLL_MS) {
+        if (waited % NUDGE_MS == 0) {
             (void)kill(l->daemon, SIGSTOP);
             (void)kill(l->daemon, SIGCONT);
         }
-        (void)usleep(20000);
+        (void)usleep(POLL_MS * 1000);
         if (waitpid(l->daemon, NULL, WNOHANG) != 0) {
             show_log(l);
             fail_msg("the daemon has ended by itself on day %.1f", day_of(l, at));
         }
-        if (!works(l->daemon) && due(l) > now(l))
+        idle = !works(l->daemon) && due(l) > now(l) ? idle + POLL_MS : 0;
+        if (idle >= IDLE_MS)
             return;
     }
     show_log(l);
@@ -399,7 +403,8 @@ static void begin(struct life *l)
     server_fixture_start(l->server);
     l->agent = agent_fixture_new(l->server);
     agent_fixture_section(l->agent, "web", "DeviceEC", "");
-    agent_fixture_fragment(l->agent, "agent", "[agent]\npulse = 30d\n"); /* or each step would be one, with its looks */
+    /* Or each step would be a pulse, with its looks, and the end of whatever works while the clock is set. */
+    agent_fixture_fragment(l->agent, "agent", "[agent]\npulse = 30d\njob-limit = 3650d\n");
     write_worker(l);
     switch_on(l);
     settle(l);
