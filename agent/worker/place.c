@@ -30,12 +30,26 @@ static int open_own(const struct job_place *job, struct token **token, struct er
     return token_open(&where, pin, token, errp);
 }
 
+/*
+ * Left alone, the module of a TPM keeps its store in whatever directory it finds itself in, and believes whoever
+ * listens on a local TCP port to be the TPM. What the administrator has set stays.
+ */
+static void guide_tpm(const struct job_place *job)
+{
+    CLEANUP(mem_freep) char *store = mem_printf("%s/tpm2_pkcs11", job->token_dir);
+
+    (void)setenv("TPM2_PKCS11_STORE", store, 0);
+    (void)setenv("TPM2_PKCS11_TCTI", "device:/dev/tpmrm0", 0);
+    (void)setenv("TSS2_LOG", "all+none", 0);
+}
+
 static int open_configured(const struct job_place *job, struct token **token, struct err **errp)
 {
     CLEANUP(secret_freep) struct secret *pin = NULL;
     struct token_place where = {.uri = job->token_uri, .module = job->module, .state_dir = job->token_dir};
     int found = vault_find(job->pin_credential, &pin, errp);
 
+    guide_tpm(job);
     if (found < 0)
         return err_wrap(errp, "the PIN of %s", job->token_uri);
     if (found == VAULT_NONE && job->pin_credential) {
