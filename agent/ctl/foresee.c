@@ -64,16 +64,39 @@ static int explain_by_plan(struct ctl *ctl, struct err **errp)
     return found;
 }
 
+/* A policy server is asked about by the same word. */
+static void explain_server(const struct ctl *ctl, const json_t *s)
+{
+    const char *id = model_text(s, "id"), *error = model_text(s, "last-error"), *hint = model_text(s, "hint");
+    CLEANUP(mem_freep) char *asked = screen_when(model_number(s, "fetched-at"), ctl->now);
+    CLEANUP(mem_freep) char *next = screen_when(model_number(s, *error ? "next-attempt" : "next-update"), ctl->now);
+    CLEANUP(mem_freep)
+    char *happened =
+        mem_printf("'%s' is the policy server at %s.\nIts policy was fetched %s.\n%s", id, model_text(s, "uri"),
+            model_number(s, "fetched-at") ? asked : "never", *error ? error : "Nothing is wrong with it.");
+    CLEANUP(mem_freep)
+    char *todo = mem_printf("It is asked again %s.\n%s%sTo try it now:\n  autoenroll server test %s",
+        model_number(s, *error ? "next-attempt" : "next-update") ? next : "as soon as it can be", hint,
+        *hint ? "\n" : "", id);
+
+    print_explanation(ctl, happened, todo);
+}
+
 int foresee_explain(struct ctl *ctl, struct err **errp)
 {
     CLEANUP(mem_freep) char *path = buspath_make(BUS_ENROLLMENTS, ctl->arguments[0]);
     const struct client_call call = {.path = path, .interface = BUS_ENROLLMENT, .method = "Explain"};
-    json_t *model, *e, *reply = NULL;
+    json_t *model, *e, *server, *reply = NULL;
     int r;
 
     if (model_read(ctl->client, &model, errp) < 0)
         return -1;
     r = model_find(model, "enrollments", ctl->arguments[0]) ? 0 : explain_by_plan(ctl, errp);
+    server = model_find(model, "servers", ctl->arguments[0]);
+    if (r == 0 && server && !model_find(model, "enrollments", ctl->arguments[0])) {
+        explain_server(ctl, server);
+        r = 1;
+    }
     if (r == 0)
         r = model_find_enrollment(model, ctl->arguments[0], &e, errp);
     if (r == 0)

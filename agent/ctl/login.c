@@ -5,13 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "agent/ctl/model.h"
 #include "protocol/base/printable.h"
 #include "protocol/base/secret.h"
 
-#define MAX_PASSWORD 1024
+#define MAX_PASSWORD  1024
+#define VERDICT_TRIES 50 /* five in a second */
 
 /* One line of @fd, at most MAX_PASSWORD bytes, without its end. 0 with *out owned, or -1 with ERR_INVALID. */
 static int read_line(int fd, struct secret **out, struct err **errp)
@@ -106,36 +108,96 @@ static void say(const struct ctl *ctl, const char *text)
     json_decref(out);
 }
 
-int login_give(struct ctl *ctl, struct err **errp)
+/* A copy of what is known of @server, owned; NULL with *errp: it is not configured, or nobody answers. */
+static json_t *read_server(struct ctl *ctl, const char *server, struct err **errp)
 {
-    CLEANUP(secret_freep) struct secret *password = NULL;
-    struct client_call call = {.method = "SetCredential", .signature = "sha{sv}"};
-    const char *server = ctl->arguments[0];
     json_t *model, *found;
-    int r, fd;
 
-    if (model_read(ctl->client, &model, errp) < 0) /* a wrong name is told before anybody types a password */
-        return -1;
-    found = model_find(model, "servers", server);
+    if (model_read(ctl->client, &model, errp) < 0)
+        return NULL;
+    found = json_incref(model_find(model, "servers", server));
     json_decref(model);
-    if (!found) {
-        err_set(errp, ERR_MISSING, "there is no policy server '%s'", server);
-        return err_hint(errp, "'" PROGRAM " server list' names those that are configured");
-    }
-    r = ctl->password_file ? read_file(ctl->password_file, &password, errp) : read_terminal(server, &password, errp);
-    if (r < 0)
-        return -1;
-    fd = pipe_of(password, errp);
+    if (found)
+        return found;
+    err_set(errp, ERR_MISSING, "there is no policy server '%s'", server);
+    err_hint(errp, "'" PROGRAM " server list' names those that are configured");
+    return NULL;
+}
+
+static int hand_over(struct ctl *ctl, const char *server, const struct secret *password, struct err **errp)
+{
+    struct client_call call = {.method = "SetCredential", .signature = "sha{sv}"};
+    int fd = pipe_of(password, errp), r;
+
     if (fd < 0)
         return -1;
     call.arguments = json_pack("[s, i, o]", server, fd, ctl->once ? json_pack("{s:b}", "once", 1) : json_object());
     r = client_call(ctl->client, &call, NULL, errp);
     close(fd);
+    return r;
+}
+
+enum verdict { TAKEN, REFUSED, NOT_TRIED };
+
+/* What the server says of the password, where the daemon shows it now; @before: what was known of the server then. */
+static enum verdict wait_verdict(struct ctl *ctl, const char *server, const json_t *before, char **error)
+{
+    const struct timespec pause = {.tv_nsec = 200 * 1000 * 1000};
+    bool fails = *model_text(before, "last-error") && model_number(before, "next-update") <= ctl->now;
+    bool asked_now = fails || !model_number(before, "fetched-at");
+
+    for (int i = 0; i < VERDICT_TRIES && asked_now; i++) {
+        json_t *now = read_server(ctl, server, NULL);
+        bool taken = json_is_true(json_object_get(now, "password-proven"));
+        bool refused = now && !json_is_true(json_object_get(now, "password-held"));
+
+        if (refused)
+            *error = mem_strdup(model_text(now, "last-error"));
+        json_decref(now);
+        if (taken || refused || !now)
+            return taken ? TAKEN : refused ? REFUSED : NOT_TRIED;
+        (void)nanosleep(&pause, NULL);
+    }
+    return NOT_TRIED;
+}
+
+#define IN_MEMORY                                                                                                      \
+    "The daemon has it in memory only, and forgets it when it is restarted. For one that lasts, store it as the\n"     \
+    "systemd credential SERVER.password."
+
+int login_give(struct ctl *ctl, struct err **errp)
+{
+    CLEANUP(secret_freep) struct secret *password = NULL;
+    CLEANUP(mem_freep) char *refusal = NULL;
+    const char *server = ctl->arguments[0];
+    json_t *before = read_server(ctl, server, errp); /* a wrong name is told before anybody types a password */
+    enum verdict verdict = NOT_TRIED;
+    int r;
+
+    if (!before)
+        return -1;
+    r = ctl->password_file ? read_file(ctl->password_file, &password, errp) : read_terminal(server, &password, errp);
+    if (r == 0)
+        r = hand_over(ctl, server, password, errp);
+    if (r == 0)
+        verdict = wait_verdict(ctl, server, before, &refusal);
+    json_decref(before);
     if (r < 0)
         return -1;
-    say(ctl, "The daemon has the password, in memory only: it forgets it when it is restarted.\n"
-             "For one that lasts, store it as the systemd credential SERVER.password.");
-    return 0;
+    switch (verdict) {
+    case TAKEN:
+        say(ctl, "The server takes the password.\n" IN_MEMORY);
+        return 0;
+    case NOT_TRIED:
+        say(ctl, "The password is kept, and shown to the server when that is asked next.\n" IN_MEMORY);
+        return 0;
+    case REFUSED:
+        break;
+    }
+    err_set(errp, ERR_AUTH, "the password was refused: %s", refusal);
+    return err_hint(errp,
+        "it is forgotten again; check user name and password, and mind that accounts lock after a few "
+        "wrong ones");
 }
 
 int login_take_away(struct ctl *ctl, struct err **errp)

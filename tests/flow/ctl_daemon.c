@@ -41,9 +41,12 @@ TEST(ctl_leads_from_a_fresh_daemon_to_a_certificate)
     ctl_expect(&f, 1, "status");
     assert_contains(ctl_said(&f), "no password is stored");
     assert_contains(ctl_said(&f), "autoenroll login");
+    ctl_expect(&f, 0, "explain corp");
+    assert_contains(ctl_said(&f), "no password is stored");
+    assert_contains(ctl_said(&f), "autoenroll server test corp");
 
-    ctl_expect(&f, 0, "login corp --password-file '%s'", wrong);
-    ctl_expect(&f, 77, "pulse --wait");
+    ctl_expect(&f, 77, "login corp --password-file '%s'", wrong);
+    assert_contains(ctl_said(&f), "the password was refused");
     ctl_expect(&f, 1, "status");
     assert_contains(ctl_said(&f), "refused our user name or password");
     ctl_expect(&f, 1, "doctor --state-dir '%s'", f.agent->state);

@@ -130,7 +130,7 @@ TEST(login_reads_the_password_from_a_terminal_that_shows_nothing)
     ctl_fixture_start(&f);
     assert_int_equal(on_terminal("login corp", SERVER_FIXTURE_PASSWORD "\n", &out), 0);
     assert_contains(bytes_text(&out), "Password for policy server 'corp'");
-    assert_contains(bytes_text(&out), "forgets it when it is restarted");
+    assert_contains(bytes_text(&out), "in memory only");
     assert_null(strstr(bytes_text(&out), "horse"));
     ctl_expect(&f, 0, "pulse --wait");
     ctl_expect(&f, 0, "show web");
