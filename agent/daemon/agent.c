@@ -393,6 +393,26 @@ void agent_close(struct agent *agent)
     *agent = (struct agent){.lock = -1};
 }
 
+const struct settings_certificate *agent_section(const struct agent *agent, const struct record *record)
+{
+    const struct settings *settings = &agent->settings;
+
+    for (size_t i = 0; i < settings->n_certificates && record->certificate; i++)
+        if (strcmp(settings->certificates[i].name, record->certificate) == 0)
+            return &settings->certificates[i];
+    return NULL;
+}
+
+void agent_names(const struct settings_certificate *section, struct job_names *out)
+{
+    out->subject = mem_strdup_opt(section->subject);
+    strlist_copy(&out->dns, &section->dns);
+    strlist_copy(&out->ip, &section->ip);
+    strlist_copy(&out->uri, &section->uri);
+    strlist_copy(&out->email, &section->email);
+    strlist_copy(&out->upn, &section->upn);
+}
+
 void agent_place(const struct agent *agent, struct job_place *out)
 {
     const struct settings_agent *s = &agent->settings.agent;

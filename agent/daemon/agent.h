@@ -141,6 +141,10 @@ void agent_tell_server(struct agent *agent, struct server_state *server);
 /* Reads the clock into agent->now, and what may be thought of it. Called first by whatever the loop calls. */
 void agent_tell_time(struct agent *agent);
 
+/* The [certificate] section that wants @record; borrowed, or NULL. */
+const struct settings_certificate *agent_section(const struct agent *agent, const struct record *record);
+/* Its names as a worker needs them; owned by the caller. */
+void agent_names(const struct settings_certificate *section, struct job_names *out);
 /* The place of keys, for a job; owned by the caller. */
 void agent_place(const struct agent *agent, struct job_place *out);
 

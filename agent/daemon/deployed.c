@@ -25,13 +25,9 @@ struct deployed {
 
 static const struct settings_certificate *section_of(const struct agent *agent, const struct record *record)
 {
-    for (size_t i = 0; record->certificate && i < agent->settings.n_certificates; i++) {
-        const struct settings_certificate *c = &agent->settings.certificates[i];
+    const struct settings_certificate *section = agent_section(agent, record);
 
-        if (strcmp(c->name, record->certificate) == 0)
-            return settings_wants_deploy(c) ? c : NULL;
-    }
-    return NULL;
+    return section && settings_wants_deploy(section) ? section : NULL;
 }
 
 /* The last result is about the certificate that is held. */

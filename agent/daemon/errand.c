@@ -33,24 +33,6 @@ DEFINE_FREEP(struct errand, errand_free)
 
 /* --- the job --- */
 
-static const struct settings_certificate *section_of(const struct agent *agent, const struct record *record)
-{
-    for (size_t i = 0; i < agent->settings.n_certificates && record->certificate; i++)
-        if (strcmp(agent->settings.certificates[i].name, record->certificate) == 0)
-            return &agent->settings.certificates[i];
-    return NULL;
-}
-
-static void copy_names(const struct settings_certificate *section, struct job_names *out)
-{
-    out->subject = mem_strdup_opt(section->subject);
-    strlist_copy(&out->dns, &section->dns);
-    strlist_copy(&out->ip, &section->ip);
-    strlist_copy(&out->uri, &section->uri);
-    strlist_copy(&out->email, &section->email);
-    strlist_copy(&out->upn, &section->upn);
-}
-
 /* The pair that the attempt is to replace: the current one, or, once the new pair has its place, the one before. */
 static const struct job_pair *pair_before(const struct record *record)
 {
@@ -65,7 +47,7 @@ static const struct job_pair *pair_before(const struct record *record)
 static void make_job(
     const struct agent *agent, const struct group *group, const struct record *record, struct job_enroll *job)
 {
-    const struct settings_certificate *section = section_of(agent, record);
+    const struct settings_certificate *section = agent_section(agent, record);
     const struct settings_server *account = group_account(group);
     const struct job_pair *before = pair_before(record);
     const struct job_pair *old = record->renewal ? before : NULL; /* its key signs */
@@ -77,7 +59,7 @@ static void make_job(
     for (size_t i = 0; i < record->n_cas; i++)
         policy_ca_copy(MEM_APPEND(job->cas, job->n_cas), &record->cas[i]);
     if (section)
-        copy_names(section, &job->names);
+        agent_names(section, &job->names);
     if (old)
         job_pair_copy(&job->old, old);
     if (before)

@@ -33,16 +33,6 @@ bool monitor_is_busy(const struct agent *agent)
     return m && (m->n_checks || m->scan || m->scan_all || m->only.n || m->probe);
 }
 
-const struct settings_certificate *monitor_section(const struct agent *agent, const struct record *record)
-{
-    const struct settings *settings = &agent->settings;
-
-    for (size_t i = 0; i < settings->n_certificates && record->certificate; i++)
-        if (strcmp(settings->certificates[i].name, record->certificate) == 0)
-            return &settings->certificates[i];
-    return NULL;
-}
-
 /* --- changes from outside --- */
 
 static void add_published(const struct agent *agent, struct strlist *directories)

@@ -13,16 +13,6 @@
 
 /* --- what a worker is asked --- */
 
-static void copy_names(const struct settings_certificate *section, struct job_names *out)
-{
-    out->subject = mem_strdup_opt(section->subject);
-    strlist_copy(&out->dns, &section->dns);
-    strlist_copy(&out->ip, &section->ip);
-    strlist_copy(&out->uri, &section->uri);
-    strlist_copy(&out->email, &section->email);
-    strlist_copy(&out->upn, &section->upn);
-}
-
 static const struct template *template_of(const struct agent *agent, const struct record *record)
 {
     const struct group *group = record->server ? group_of_server(agent->groups, record->server) : NULL;
@@ -34,7 +24,7 @@ static const struct template *template_of(const struct agent *agent, const struc
 
 static void make_job(const struct agent *agent, const struct record *record, struct job_verify *job)
 {
-    const struct settings_certificate *section = monitor_section(agent, record);
+    const struct settings_certificate *section = agent_section(agent, record);
     const struct settings_server *server =
         record->server ? settings_find_server(&agent->settings, record->server) : NULL;
     const struct template *template = section ? template_of(agent, record) : NULL;
@@ -47,7 +37,7 @@ static void make_job(const struct agent *agent, const struct record *record, str
     job_pair_copy(&job->pair, &record->current.pair);
     if (!template)
         return;
-    copy_names(section, &job->names);
+    agent_names(section, &job->names);
     template_copy(MEM_APPEND(job->template, job->n_template), template);
 }
 

@@ -39,8 +39,6 @@ struct monitor {
 
 /* Is there a worker for what nobody waits for? Only one of ours, and after whatever is due. */
 bool monitor_has_leisure(const struct monitor *monitor);
-/* The [certificate] section of @record; borrowed, or NULL. */
-const struct settings_certificate *monitor_section(const struct agent *agent, const struct record *record);
 
 /* Follows the directories in which something of ours, or watched, may be changed from outside. */
 void monitor_follow(struct monitor *monitor);

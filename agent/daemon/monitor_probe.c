@@ -133,7 +133,7 @@ void monitor_start_probe(struct monitor *monitor)
 
     for (size_t i = 0; i < agent->records.n && !monitor->probe && !agent->cloned; i++) {
         const struct record *record = agent->records.items[i];
-        const struct settings_certificate *section = monitor_section(agent, record);
+        const struct settings_certificate *section = agent_section(agent, record);
         CLEANUP(err_freep) struct err *why = NULL;
         int64_t when;
 
