@@ -1,4 +1,5 @@
 #include <signal.h>
+#include <unistd.h>
 
 #include "tests/ctl_fixture.h"
 
@@ -54,23 +55,46 @@ TEST(ctl_names_a_token_that_is_gone)
     ctl_expect(&f, 0, "verify web");
 }
 
+/* A daemon with a certificate, whose state is on another machine now. @here and @options are the caller's. */
+static void start_copy(struct ctl_fixture *f, char **here, char **options)
+{
+    ctl_fixture_prepare(f);
+    *here = mem_printf("%s/machine-id", f->agent->dir);
+    *options = mem_printf("--machine-id '%s'", *here);
+    f->options = *options;
+    testing_write(*here, "11111111111111111111111111111111\n", 33);
+    agent_fixture_section(f->agent, "web", "DeviceEC", "");
+    ctl_fixture_start(f);
+    ctl_login(f);
+    ctl_fixture_stop(f, SIGTERM);
+    testing_write(*here, "22222222222222222222222222222222\n", 33);
+    ctl_fixture_start(f);
+}
+
+TEST(ctl_resets_a_copy_to_a_new_machine)
+{
+    CLEANUP(ctl_fixture_clear) struct ctl_fixture f;
+    CLEANUP(mem_freep) char *here = NULL;
+    CLEANUP(mem_freep) char *options = NULL;
+
+    start_copy(&f, &here, &options);
+    ctl_expect(&f, 64, "reset </dev/null");
+    ctl_expect(&f, 0, "reset --yes");
+    for (int i = 0; i < 60 && ctl_run(&f, "show web | grep -q 'missing\\|no enrollment'") != 0; i++)
+        (void)usleep(200000);
+    ctl_expect(&f, 2, "show web");
+    ctl_login(&f);
+    ctl_expect(&f, 0, "show web");
+    assert_int_equal(agent_fixture_count_keys(f.agent), 1);
+}
+
 TEST(ctl_names_a_state_that_was_copied_and_ends_it)
 {
     CLEANUP(ctl_fixture_clear) struct ctl_fixture f;
     CLEANUP(mem_freep) char *here = NULL;
     CLEANUP(mem_freep) char *options = NULL;
 
-    ctl_fixture_prepare(&f);
-    here = mem_printf("%s/machine-id", f.agent->dir);
-    options = mem_printf("--machine-id '%s'", here);
-    f.options = options;
-    testing_write(here, "11111111111111111111111111111111\n", 33);
-    agent_fixture_section(f.agent, "web", "DeviceEC", "");
-    ctl_fixture_start(&f);
-    ctl_login(&f);
-    ctl_fixture_stop(&f, SIGTERM);
-    testing_write(here, "22222222222222222222222222222222\n", 33);
-    ctl_fixture_start(&f);
+    start_copy(&f, &here, &options);
     ctl_expect(&f, 1, "status");
     assert_contains(ctl_said(&f), "made on another machine");
     assert_explains(&f, "two machines with one identity", "autoenroll adopt");
