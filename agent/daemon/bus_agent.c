@@ -4,6 +4,7 @@
 
 #include "agent/daemon/bus_inside.h"
 #include "agent/daemon/bus_objects.h"
+#include "agent/daemon/once.h"
 #include "agent/daemon/watch.h"
 
 static void heard_of_record(struct bus *bus, const struct agent_news *news)
@@ -96,6 +97,8 @@ static void heard(void *self, const struct agent_news *news)
         bus_compare(bus, &bus_server_class);
         bus_compare(bus, &bus_enrollment_class);
     }
+    if (news->event == AGENT_TICK)
+        once_review(bus->config.self);
     bus_changed(bus, &bus_manager_class, "");
 }
 

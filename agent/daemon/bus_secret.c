@@ -42,15 +42,15 @@ static size_t length_of(const struct bytes *text)
     return len;
 }
 
-/* What waits for another try because of the old password, or of none, need not wait any more. */
+/* What failed for want of it, or is going to fail since it began without it, is tried again at once. */
 static void hurry(struct agent *agent, struct server_state *server)
 {
-    server->next_attempt = 0;
+    server->impatient = true;
     for (size_t i = 0; i < agent->records.n; i++) {
         struct record *record = agent->records.items[i];
 
         if (record->error && record->error_kind == ERR_AUTH && strcmp(record->server, server->name) == 0)
-            record->next_attempt = 0;
+            record->impatient = true;
     }
 }
 
@@ -67,6 +67,7 @@ static int take_over(struct reading *r, struct err **errp)
         return err_set(errp, ERR_USAGE, "the password is not valid UTF-8 text");
     agent_tell_time(r->agent);
     server_set_password(server, secret_copy(r->text.data, len), r->once);
+    server->password_at = r->agent->now;
     hurry(r->agent, server);
     if (server_save(r->agent->paths.servers, server, errp) < 0)
         return -1;

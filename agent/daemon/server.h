@@ -20,7 +20,8 @@ struct server_state {
 
     /* Only in memory. */
     struct secret *password; /* owned; handed over by SetCredential; NULL: the worker's own vault has it */
-    bool once;               /* it is forgotten when nothing needs it any more */
+    int64_t password_at;     /* when that was */
+    bool once;               /* it is forgotten when nothing needs it any more: once.h */
     bool proven;             /* it was taken since it was set: jobs may use it side by side */
     bool in_use;             /* unproven, and a job shows it now: the others wait */
     bool busy;               /* it is being asked */
