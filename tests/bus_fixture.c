@@ -337,6 +337,19 @@ static void append_secret(DBusMessageIter *iter, const char *secret)
     (void)close(ends[0]);
 }
 
+static void append_flag(DBusMessageIter *array, const char *name)
+{
+    DBusMessageIter entry, value;
+    dbus_bool_t yes = TRUE;
+
+    dbus_message_iter_open_container(array, DBUS_TYPE_DICT_ENTRY, NULL, &entry);
+    dbus_message_iter_append_basic(&entry, DBUS_TYPE_STRING, &name);
+    dbus_message_iter_open_container(&entry, DBUS_TYPE_VARIANT, "b", &value);
+    dbus_message_iter_append_basic(&value, DBUS_TYPE_BOOLEAN, &yes);
+    dbus_message_iter_close_container(&entry, &value);
+    dbus_message_iter_close_container(array, &entry);
+}
+
 static DBusMessage *message_of(const struct bus_fixture_call *call)
 {
     DBusMessage *message = dbus_message_new_method_call(BUS_NAME, call->path, call->interface, call->member);
@@ -355,6 +368,8 @@ static DBusMessage *message_of(const struct bus_fixture_call *call)
             append_secret(&iter, call->secret ? call->secret : "secret");
         } else if (*type == 'a') {
             dbus_message_iter_open_container(&iter, DBUS_TYPE_ARRAY, "{sv}", &array);
+            if (call->flag)
+                append_flag(&array, call->flag);
             dbus_message_iter_close_container(&iter, &array);
             type += strlen("{sv}");
         }

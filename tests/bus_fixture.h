@@ -58,6 +58,7 @@ struct bus_fixture_call {
     const char *path, *interface, *member, *signature;
     const char *text;
     const char *secret;
-    int fd; /* for h instead, where it is not 0 */
+    int fd;           /* for h instead, where it is not 0 */
+    const char *flag; /* an option of a{sv} that is true; NULL: none */
 };
 char *bus_fixture_call(struct bus_fixture *f, const char *user, const struct bus_fixture_call *call);

@@ -33,11 +33,15 @@ static const char *property(struct ctl_fixture *f, const char *path, const char 
 static void wait_until(
     struct ctl_fixture *f, const char *path, const char *interface, const char *name, const char *value)
 {
+    CLEANUP(bytes_clear) struct bytes log = {0};
+
     for (time_t end = time(NULL) + PATIENCE; time(NULL) < end;) {
         if (strcmp(property(f, path, interface, name), value) == 0)
             return;
         (void)usleep(100000);
     }
+    (void)testing_shell(&log, "tail -n 20 '%s/daemon.log'", f->agent->dir);
+    print_error("%s\n", bytes_text(&log));
     fail_msg("%s %s does not become %s, it is %s", path, name, value, property(f, path, interface, name));
 }
 
@@ -213,8 +217,7 @@ TEST(bus_enroll_and_remove_are_what_a_person_asks_for)
     wait_until(&f, "/servers/corp", BUS_SERVER, "LastError", "s \"\"\n");
     for (int i = 0; i < 200 && strcmp(property(&f, "/servers/corp", BUS_SERVER, "FetchedAt"), "x 0\n") == 0; i++)
         (void)usleep(100000);
-    assert_int_equal(
-        bus_fixture_as(&f.bus, NULL, "busctl call $R " BUS_MANAGER " Enroll 'ssa{sv}' corp Machine 0"), 0);
+    assert_int_equal(bus_fixture_as(&f.bus, NULL, "busctl call $R " BUS_MANAGER " Enroll 'ssa{sv}' corp Machine 0"), 0);
     wait_until(&f, "/jobs/1", BUS_JOB, "State", "s \"finished\"\n");
     assert_string_equal(property(&f, "/jobs/1", BUS_JOB, "Error"), "s \"\"\n");
     assert_string_equal(property(&f, "/jobs/1", BUS_JOB, "Result"), "s \"done\"\n");
@@ -276,6 +279,28 @@ TEST(bus_password_is_taken_from_a_pipe_and_used)
     assert_string_equal(property(&f, "/servers/corp", BUS_SERVER, "PasswordHeld"), "b false\n");
     assert_int_equal(
         testing_shell(NULL, "grep -rF '%s' '%s' '%s'", SERVER_FIXTURE_PASSWORD, f.agent->state, f.agent->dir), 1);
+}
+
+TEST(bus_password_that_is_for_once_is_forgotten_when_everything_is_issued)
+{
+    CLEANUP(ctl_fixture_clear) struct ctl_fixture f;
+    CLEANUP(mem_freep) char *got = NULL;
+
+    prepare(&f);
+    agent_fixture_password(f.agent, NULL);
+    agent_fixture_section(f.agent, "web", "DeviceEC", "");
+    ctl_fixture_start(&f);
+    got = bus_fixture_call(&f.bus, NULL,
+        &(struct bus_fixture_call){.path = BUS_ROOT,
+            .interface = BUS_MANAGER,
+            .member = "SetCredential",
+            .signature = "sha{sv}",
+            .text = "corp",
+            .secret = SERVER_FIXTURE_PASSWORD,
+            .flag = "once"});
+    assert_string_equal(got, "");
+    wait_installed(&f, "web");
+    wait_until(&f, "/servers/corp", BUS_SERVER, "PasswordHeld", "b false\n");
 }
 
 /* The writing end stays open: the daemon waits for five seconds, and serves others meanwhile. */

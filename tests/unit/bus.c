@@ -564,8 +564,19 @@ PRIVILEGED_TEST(bus_rights_are_what_the_real_polkit_says)
 PRIVILEGED_TEST(bus_rights_are_those_of_the_group_where_polkit_is_silent)
 {
     CLEANUP(clear) struct program p = {0};
+    int status;
+    pid_t pid;
 
     bus_fixture_need_root();
     start(&p, BUS_POLKIT_SILENT);
+    pid = fork();
+    if (pid == 0)
+        _exit(bus_fixture_as(&p.fixture, BUS_FIXTURE_NOBODY, HIT));
+    turn_for(&p, 1000);
+    assert_int_equal(ask_as(&p, BUS_FIXTURE_NOBODY, MANAGER "Add 'sxa{sv}' word 1 0"), 0);
+    assert_int_equal(waitpid(pid, &status, WNOHANG), 0); /* it still waits, and holds up nobody */
+    while (waitpid(pid, &status, WNOHANG) == 0)
+        turn_for(&p, 5);
+    assert_int_not_equal(status, 0);
     assert_rights(&p, true);
 }
