@@ -37,7 +37,9 @@ int64_t engine_next(const struct agent *agent)
 
 int64_t engine_next_pulse(const struct agent *agent)
 {
-    return agent->engine->last_pulse + agent->settings.agent.pulse;
+    const struct engine *engine = agent->engine;
+
+    return engine->last_pulse ? engine->last_pulse + agent->settings.agent.pulse : agent->now;
 }
 
 static void set_timer(struct engine *engine, int64_t seconds, bool at_once)
@@ -132,6 +134,11 @@ static int leave(struct agent *agent, const struct decision *d, struct err **err
     if (record->asked) {
         err_set(&why, ERR_POLICY, "%s", d->reason);
         engine_attempted(agent, record, why);
+        if (record->by_person && !record->attempts && !record_has_certificate(record)) {
+            record->removed = true; /* a wish that cannot be granted leaves nothing behind */
+            engine_wake(agent);
+            return 0;
+        }
     }
     if (d->renew_at)
         engine_at(agent, d->renew_at);

@@ -101,7 +101,7 @@ struct task *engine_renew(struct agent *agent, struct record *record, bool same_
 {
     if (!engine_may_ask(agent, errp) || !is_configured(agent, record, errp))
         return NULL;
-    if (record->busy) {
+    if (record->run) { /* one that only looks is waited for */
         err_set(errp, ERR_BUSY, "a worker is at '%s' already", record->id);
         err_hint(errp, "follow it with: autoenroll watch");
         return NULL;
