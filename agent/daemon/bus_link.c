@@ -7,10 +7,10 @@
 #include "agent/daemon/bus_loop.h"
 
 #define RETRY_MIN_MS 250
-#define NAME_TIMEOUT 25000      /* ms */
-#define MAX_RECEIVED (4 << 20)  /* bytes of messages that we hold: then the bus keeps the rest */
-#define SEND_BUFFER  (32 << 10) /* the bus reads slowly when it is busy: what waits here, waits in front of all later  \
-                                 */
+#define NAME_TIMEOUT 25000     /* ms */
+#define MAX_RECEIVED (4 << 20) /* bytes of messages that we hold: then the bus keeps the rest */
+/* The bus reads slowly when it is busy: what waits here, waits in front of all that comes later. */
+#define SEND_BUFFER    (8 << 10)
 #define MAX_FDS        64
 #define FAREWELL_TRIES 20
 #define FAREWELL_MS    10
