@@ -16,7 +16,8 @@ int file_read(const char *path, size_t max, struct bytes *out, struct err **errp
 
 /*
  * Writes @data to a new file beside @path, makes it durable, and only then gives it the name; the old file stays
- * whole until then. The directory must exist. Returns 0, or -1 with ERR_STORE and the old file untouched.
+ * whole until then. The directory must exist. Returns 0, or -1 with ERR_STORE; then it is the old file still, or the
+ * whole new one whose name may not survive a power cut.
  */
 int file_replace(const char *path, const void *data, size_t len, mode_t mode, struct err **errp);
 
