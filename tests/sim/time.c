@@ -160,10 +160,12 @@ static const struct record *record(struct life *l)
 static int64_t due(struct life *l)
 {
     const struct record *r = record(l);
-    int64_t next = earlier(due_of_server(l, "corp"), due_of_server(l, "corp-renewal"));
+    int64_t next = due_of_server(l, "corp");
 
     if (!r)
         return 0;
+    if (r->current.facts.not_after > now(l)) /* without a certificate nobody asks it */
+        next = earlier(next, due_of_server(l, "corp-renewal"));
     next = earlier(next, r->failures ? r->next_attempt : r->renew_at);
     for (size_t i = 0; i < r->n_previous && !l->token_is_away; i++)
         next = earlier(next, r->previous[i].retire_after);
