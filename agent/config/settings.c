@@ -495,6 +495,15 @@ static int check_server(const struct settings_server *server, struct err **errp)
     return 0;
 }
 
+#define MOST_WORKERS 64 /* half of what the keeper and the unit of systemd's socket allow */
+
+static int check_workers(const struct settings_agent *agent, struct err **errp)
+{
+    if (agent->workers >= 1 && agent->workers <= MOST_WORKERS)
+        return 0;
+    return err_set(errp, ERR_CONFIG, "[agent]: workers must be from 1 to %d", MOST_WORKERS);
+}
+
 /* A PIN in the configuration would be printed, copied and backed up with it; the value is not repeated here. */
 static int check_token(const struct settings_agent *agent, struct err **errp)
 {
@@ -552,7 +561,8 @@ static int check(struct settings *settings, struct err **errp)
     for (size_t i = 0; i < ARRAY_SIZE(sections); i++)
         if (sections[i].named && check_required(&sections[i], settings, errp) < 0)
             return -1;
-    if (check_token(&settings->agent, errp) < 0 || check_maintenance(&settings->agent, errp) < 0)
+    if (check_workers(&settings->agent, errp) < 0 || check_token(&settings->agent, errp) < 0 ||
+        check_maintenance(&settings->agent, errp) < 0)
         return -1;
     inherit_trust(settings);
     for (size_t i = 0; i < settings->n_servers; i++)

@@ -58,6 +58,7 @@ TEST(configuration_that_is_wrong_ends_with_78_and_names_file_and_line)
         {"[agent]\ngrase = 7d\n", "did you mean 'grace'", ":2"},
         {"[agnet]\n", "agent", ":1"},
         {"[agent]\ngrace = soon\n", "soon", ":2"},
+        {"[agent]\nworkers = 0\n" SERVER, "workers must be from 1 to 64", NULL},
         {SERVER "autoenroll = perhaps\n", "perhaps", ":6"},
         {"[policy-server \"corp\"]\nuri = http://localhost/CEP\nauth = username\nusername = a\nca-file = /r\n",
             "[policy-server \"corp\"]: uri must be https", NULL},
