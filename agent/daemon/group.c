@@ -271,11 +271,12 @@ void group_merge(struct agent *agent, struct group *group)
 int64_t group_due(const struct agent *agent, const struct group *group, const struct server_state *server)
 {
     const struct settings_server *section = settings_find_server(&agent->settings, server->name);
-    int64_t due = server->next_update;
+    /* A clock that was put back: what was learnt later than now says nothing of what is due. */
+    int64_t due = server->fetched_at > agent->now ? 0 : server->next_update;
 
     if (section->auth == POLICY_AUTH_CERTIFICATE && !identity_for(agent, group))
         return INT64_MAX; /* as soon as there is one */
-    if (server->impatient || server->fetched_at > agent->now)
+    if (server->impatient || server->last_attempt > agent->now)
         return 0;
     if (agent->options->oneshot)
         return INT64_MAX;
