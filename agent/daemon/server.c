@@ -151,6 +151,8 @@ void server_set_password(struct server_state *server, struct secret *password, b
     server->password = password;
     server->once = password && once;
     server->proven = false;
-    if (password)
-        server->refused_at = 0;
+    if (!password)
+        return;
+    server->refused_at = 0;
+    server->impatient |= server->error && server->error_kind == ERR_AUTH; /* whether this is the right one */
 }
