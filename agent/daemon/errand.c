@@ -394,11 +394,12 @@ static int try_again(
 {
     bool expired = record->renewal && record->current.facts.not_after <= agent->now;
     bool lost = record->error && record->error_kind == ERR_MISSING && record->asked;
+    bool signs = !expired && !(lost && !record->attempt.request.len); /* the old key has signed, or can */
 
     if (!t || record->attempt.pair.certificate.len)
         return go_on(agent, group, record, errp);
     if (expired || lost || !is_same_template(&record->wanted[0], t))
-        return begin(agent, group, record, t, record->renewal && !expired, errp);
+        return begin(agent, group, record, t, record->renewal && signs, errp);
     choose_cas(record, &group->policy, t);
     return go_on(agent, group, record, errp);
 }

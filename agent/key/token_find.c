@@ -38,8 +38,8 @@ int token_find_private(struct token_session *s, const struct bytes *id, CK_OBJEC
     if (n == 0) {
         s->look_again = true;
         err_set(errp, ERR_MISSING, "the private key with the id %s is not in the token", hex);
-        return err_hint(errp, "if it was deleted, it cannot be brought back; a request that it signed is made anew by "
-                              "--renew NAME");
+        return err_hint(errp, "if it was deleted, it cannot be brought back; a new pair is asked for by 'autoenroll "
+                              "renew NAME', or --oneshot --renew NAME");
     }
     *handle = handles[0];
     return 0;

@@ -185,7 +185,7 @@ TEST(request_whose_key_is_lost_is_made_anew_when_a_person_asks)
     oneshot_misbehave(&s, "issue", NULL);
     assert_int_equal(testing_shell(NULL, "rm -rf '%s'/token/*", s.agent->state), 0);
     oneshot_run(&s, "", 66);
-    assert_contains(oneshot_said(&s), "is made anew by --renew NAME");
+    assert_contains(oneshot_said(&s), "--oneshot --renew NAME");
     assert_int_equal(oneshot_count(&s, "requests"), 1);
     oneshot_run(&s, "--renew web", 0);
     oneshot_assert_installed(&s, "web");
