@@ -81,7 +81,11 @@ static char *word_next(const struct view *v)
 {
     int64_t next = v->record->next_attempt;
 
-    return next > v->agent->now ? moment(next, v->agent->now) : mem_strdup("as soon as it can be");
+    if (next > v->agent->now)
+        return moment(next, v->agent->now);
+    if (v->action == DECIDE_SKIP && v->reason) /* a limit of ours may be in the way */
+        return mem_printf("when this is over: %s", v->reason);
+    return mem_strdup("as soon as it can be");
 }
 
 static char *word_failures(const struct view *v)
@@ -416,10 +420,10 @@ static const struct situation {
         "If this machine takes the place of the other one, which is gone for good:\n"
         "  autoenroll adopt"},
     {is_working, "It is being worked at right now.", "It goes on by itself; an interruption loses nothing.",
-        "Nothing, but if you like to see it:\n  autoenroll watch"},
+        "There is nothing to do; to see it:\n  autoenroll watch"},
     {was_interrupted, "An attempt was interrupted; how far it came is on record.",
         "It goes on from there {next}, with the same key and the same request.",
-        "Nothing, but if you do not want to wait:\n  autoenroll pulse --wait"},
+        "There is nothing to do; if you do not want to wait:\n  autoenroll pulse --wait"},
     {password_refused,
         "The server refused the password of account '{user}': {error}. A wrong password that is shown again and again "
         "locks the account, so it is not shown any more.",
@@ -447,7 +451,7 @@ static const struct situation {
         "The CA took request {request} under submission {since}, and asking after it failed: {error}{failures}.",
         "The CA is asked again {next}; the request stays.", "{hint}To ask now:\n  autoenroll poll {name} --wait"},
     {is_pending,
-        "The CA has taken request {request} under submission {since}: a person at the CA must approve it. That is "
+        "The CA took request {request} under submission {since}: a person at the CA must approve it. That is "
         "normal for such a template.",
         "The CA is asked what became of it {next}, and the certificate is put in place as soon as it is issued.",
         "Ask the CA's administrator to approve request {request}. When that is done, to have it at once:\n"
@@ -476,7 +480,10 @@ static const struct situation {
         "{hint}See whether a disk is full or mounted read-only:\n  df -h /var/lib/autoenroll\n  autoenroll doctor"},
     {failed_MISSING, "Something is missing that was there, or should be: {error}{failures}.",
         "It is tried again {next}.",
-        "{hint}If it is a key that is gone for good, a new one is made and a new certificate asked for with:\n"
+        "{hint}If the token was moved or its device is away, bring it back, then:\n"
+        "  autoenroll pulse --wait\n"
+        "If the key is gone for good, this has a new one made and a new certificate asked for, with the password of "
+        "account '{user}':\n"
         "  autoenroll renew {name} --wait"},
     {failed_POLICY, "The policy does not allow it: {error}{failures}.",
         "It is looked at again whenever the policy is, {next}.",
@@ -516,14 +523,14 @@ static const struct situation {
         "Its time has come, and it waits: for a free worker, for the maintenance hours, or for a password that is "
         "being tried by another request.",
         "It begins by itself as soon as it can.",
-        "Nothing, but if you do not want to wait:\n  autoenroll pulse --wait"},
+        "There is nothing to do; if you do not want to wait:\n  autoenroll pulse --wait"},
     {is_idle, "Nothing has been asked for yet: {reason}.", "It is looked at again whenever the policy is asked.",
         "To look now:\n  autoenroll pulse --wait\nTo see what will be done and why:\n  autoenroll plan"},
     {is_kept_only, "It is kept as it is: {reason}.", "Nothing happens to it by itself.",
         "If it is not needed any more:\n  autoenroll remove {name}\nTo see what the policy offers:\n"
         "  autoenroll templates"},
     {always, "Nothing is wrong with it.", "It is renewed {renewed}, by the key that it has, without a password.",
-        "Nothing."},
+        "There is nothing to do."},
 };
 
 /* What is true besides; all that hold. */
@@ -545,11 +552,13 @@ static const struct remark accounts[] = {
     {password_missing, NULL},
     {server_is_gone, NULL},
     {not_yet_valid, NULL},
+    {names_differ, "That needs no password; a certificate with other names needs the one of account '{user}': from the "
+                   "credential '{account}.password', or from 'autoenroll login {account}'."},
     {needs_account,
         "The password of account '{user}' will be needed for that: from the credential '{account}.password', or from "
         "'autoenroll login {account}'."},
-    {is_valid, "Renewals need no password: the key that is held signs them. Only if it expires before it was renewed, "
-               "the password of account '{user}' is needed again."},
+    {is_valid, "Renewals need no password: the key that is held signs them. Only when that key is lost, or the "
+               "certificate expires before it was renewed, the password of account '{user}' is needed again."},
 };
 
 /* --- putting it together --- */

@@ -209,7 +209,7 @@ static const struct {
 } rows[] = {
     {"idle", idle, {"no certificate yet", "Nothing has been asked for"}, {"autoenroll plan", "autoenroll login corp"}},
     {"installed", installed, {"Nothing is wrong with it", "in 90 days"},
-        {"in 60 days", "without a password", "Nothing."}},
+        {"in 60 days", "without a password", "There is nothing to do."}},
     {"due", due, {"Its time has come"}, {"begins by itself", "autoenroll pulse"}},
     {"working", working, {"being worked at"}, {"autoenroll watch"}},
     {"interrupted", interrupted, {"interrupted"}, {"same key and the same request", "autoenroll pulse"}},
@@ -234,7 +234,7 @@ static const struct {
     {"disk full", disk_full, {"No space left"}, {"df -h", "still whole"}},
     {"damaged", damaged, {"cert.pem is not"}, {"autoenroll renew web", "autoenroll verify web"}},
     {"server removed", server_removed, {"not configured any more"}, {"autoenroll reload", "autoenroll remove web"}},
-    {"hook", hook_failed, {"reload failed", "journalctl -u autoenroll-deploy"}, {"Nothing."}},
+    {"hook", hook_failed, {"reload failed", "journalctl -u autoenroll-deploy"}, {"There is nothing to do."}},
 };
 
 TEST(explain_names_what_happened_and_the_command_to_type)
