@@ -240,7 +240,8 @@ static void check_enrollments(struct doctor *d)
 
 static void check_disk(struct doctor *d)
 {
-    const char *dir = d->ctl->state_dir ? d->ctl->state_dir : DEFAULT_STATE_DIR;
+    const char *told = model_text(json_object_get(d->model, "manager"), "state-directory");
+    const char *dir = d->ctl->state_dir ? d->ctl->state_dir : *told ? told : DEFAULT_STATE_DIR;
     struct statvfs fs;
     unsigned long long bytes;
     CLEANUP(mem_freep) char *text = NULL;

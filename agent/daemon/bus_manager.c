@@ -196,6 +196,14 @@ static void get_state(void *self, const void *about, struct bus_out *out)
     bus_put_text(out, agent_state(self));
 }
 
+static void get_state_directory(void *self, const void *about, struct bus_out *out)
+{
+    const struct agent *agent = self;
+
+    (void)about;
+    bus_put_text(out, agent->options->state_dir);
+}
+
 static void get_next_pulse(void *self, const void *about, struct bus_out *out)
 {
     (void)about;
@@ -226,6 +234,7 @@ static const struct bus_property properties[] = {
     {"State", "s", get_state,
         .doc = "ok; degraded: something failed and waits; clock: it cannot be right; cloned: this state is another "
                "machine's"},
+    {"StateDirectory", "s", get_state_directory, .flags = BUS_CONSTANT, .doc = "Where records and keys are"},
     {"NextPulse", "x", get_next_pulse,
         .doc = "When every policy is walked next, in seconds since 1970, UTC; 0: not known"},
     {"Tokens", "aa{sv}", get_tokens, .doc = "PKCS#11 tokens as they were seen last: Uri s, Label s, Model s, Ours b"},
