@@ -91,6 +91,7 @@ static const struct consumer consumers[] = {
 
 /* What else is needed for a key that stays in its token. */
 static const char token_rights[] =
+    "\n"
     "# @KEY@\n"
     "# always names the current key, also after a renewal; only the worker's user may open the token. A service that\n"
     "# runs as another user (here www-data) gets at our own token through a socket, as a member of a group:\n"
@@ -106,6 +107,7 @@ static const char token_rights[] =
     "# when the new key has its name.\n";
 
 static const char file_rights[] =
+    "\n"
     "# After a renewal the service must read both files anew: 'reload =' in the [certificate] section does that,\n"
     "# and 'export =' with 'owner =', 'group =' and 'mode =' puts copies where only the service reads them.\n";
 

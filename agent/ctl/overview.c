@@ -235,7 +235,7 @@ int overview_servers(struct ctl *ctl, struct err **errp)
 
 /* --- status --- */
 
-/* What @objects of one kind have to complain about. */
+/* What @objects of one kind have to complain about. The hint is that of an attempt that failed. */
 static bool print_problems(const struct ctl *ctl, const json_t *objects, const char *key)
 {
     bool any = false;
@@ -248,7 +248,7 @@ static bool print_problems(const struct ctl *ctl, const json_t *objects, const c
 
         if (!*text)
             continue;
-        screen_problem(&ctl->screen, line, model_text(one, "hint"));
+        screen_problem(&ctl->screen, line, strcmp(key, "last-error") == 0 ? model_text(one, "hint") : NULL);
         any = true;
     }
     return any;
@@ -298,7 +298,7 @@ static enum health print_agent(const struct ctl *ctl, const json_t *manager)
         printf("autoenrolld %s: %s%s%s\n", model_text(manager, "version"),
             table_style_on(&ctl->screen.look, agent_states[i].style), agent_states[i].text,
             table_style_off(&ctl->screen.look, agent_states[i].style));
-        if (model_number(manager, "next-pulse"))
+        if (model_number(manager, "next-pulse") > ctl->now) /* where nobody may be asked, it is long past */
             printf("policies are asked again %s\n", pulse);
         putchar('\n');
     }

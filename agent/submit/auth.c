@@ -51,7 +51,7 @@ int auth_check_credential(const struct auth_credentials *credentials, uint32_t a
             credentials->username ? "password is stored" : "user name is configured");
         if (!credentials->username)
             return err_hint(errp, "set username in the policy server's section");
-        return err_hint(errp, "give it to the daemon with 'autoenroll login', or store it as the credential %s",
+        return err_hint(errp, "give it to the daemon with 'autoenroll login SERVER', or store it as the credential %s",
             credentials->credential ? credentials->credential : "SECTION.password");
     case POLICY_AUTH_CERTIFICATE:
         if (credentials->identity)
