@@ -552,7 +552,7 @@ static const struct remark accounts[] = {
     {password_missing, NULL},
     {server_is_gone, NULL},
     {not_yet_valid, NULL},
-    {names_differ, "That needs no password; a certificate with other names needs the one of account '{user}': from the "
+    {names_differ, "That needs no password; other names need the password of account '{user}': from the "
                    "credential '{account}.password', or from 'autoenroll login {account}'."},
     {needs_account,
         "The password of account '{user}' will be needed for that: from the credential '{account}.password', or from "
