@@ -10,15 +10,24 @@ TEST(err_keeps_the_first_cause_and_the_first_hint)
 {
     CLEANUP(err_freep) struct err *err = NULL;
 
-    errno = ENOSPC;
+    errno = ELOOP;
     assert_int_equal(err_set(&err, ERR_STORE, "replacing '%s': %m", "x"), -1);
-    err_hint(&err, "free some space");
+    err_hint(&err, "use its real path");
     err_set(&err, ERR_INTERNAL, "later");
     err_hint(&err, "later");
     err_wrap(&err, "installing '%s'", "web");
-    assert_string_equal(err_text(err), "installing 'web': replacing 'x': No space left on device");
-    assert_string_equal(err_hint_text(err), "free some space");
+    assert_string_equal(err_text(err), "installing 'web': replacing 'x': Too many levels of symbolic links");
+    assert_string_equal(err_hint_text(err), "use its real path");
     assert_int_equal(err_kind(err), ERR_STORE);
+}
+
+TEST(err_of_a_full_disk_has_its_hint_wherever_it_is_met)
+{
+    CLEANUP(err_freep) struct err *err = NULL;
+
+    errno = ENOSPC;
+    err_set(&err, ERR_STORE, "replacing '%s': %m", "x");
+    assert_contains(err_hint_text(err), "the disk is full");
 }
 
 TEST(err_kinds_are_found_by_name)
