@@ -257,7 +257,7 @@ static int check_guarantees(struct token_session *s, CK_OBJECT_HANDLE key, struc
         if (r < 0)
             return -1;
         if (r > 0 || value.len != sizeof(CK_BBOOL) || !value.data[0] != !guarantees[i].value) {
-            err_set(errp, ERR_TOKEN, "the token does not say that %s is %d", guarantees[i].name, guarantees[i].value);
+            err_set(errp, ERR_INVALID, "the token does not say that %s is %d", guarantees[i].name, guarantees[i].value);
             return err_hint(errp, "it does not promise to keep this key inside: use another token");
         }
         if (bytes_printf(proof, errp, "%s: %d\n", guarantees[i].name, guarantees[i].value) < 0)
@@ -279,7 +279,7 @@ static int try_to_read(struct token_session *s, CK_OBJECT_HANDLE key, CK_ATTRIBU
     if (rv != CKR_ATTRIBUTE_SENSITIVE && rv != CKR_ATTRIBUTE_TYPE_INVALID && rv != CKR_OK)
         return token_session_fail(s, "C_GetAttributeValue", rv, errp);
     if (rv == CKR_OK || a.ulValueLen != CK_UNAVAILABLE_INFORMATION) {
-        err_set(errp, ERR_TOKEN, "the token gives %s away", name);
+        err_set(errp, ERR_INVALID, "the token gives %s away", name);
         return err_hint(errp, "this key can be copied: use another token");
     }
     return bytes_printf(proof, errp, "%s: not given, %s\n", name, text);

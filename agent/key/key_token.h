@@ -11,7 +11,7 @@
  *
  * @id     of key_new_id, recorded by the caller before
  * @label  shown by other programs; unique among current pairs, see key_waiting_label
- * Returns 0 with *out owned, or -1 with ERR_TOKEN (or ERR_AUTH: PIN).
+ * Returns 0 with *out owned, or -1: ERR_TOKEN, ERR_INVALID (the token does not keep such keys inside), ERR_AUTH (PIN).
  */
 int key_token_generate(struct token *token, const struct bytes *id, const char *label, enum key_kind kind,
     struct key **out, struct err **errp);
@@ -33,6 +33,7 @@ int key_token_open_or_generate(struct token *token, const struct bytes *id, cons
 
 /*
  * Asks the token for the private values of a token key and requires that it refuses. *proof, owned, is the text for a
- * person, one attribute a line; it may be NULL. 0, or -1 with ERR_TOKEN: the key can be read.
+ * person, one attribute a line; it may be NULL. 0, or -1: ERR_INVALID, the key can be read
+ * or is only half there; ERR_TOKEN, ERR_AUTH.
  */
 int key_token_prove_unextractable(struct key *key, char **proof, struct err **errp);
