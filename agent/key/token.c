@@ -256,7 +256,8 @@ int token_open(const struct token_place *place, const struct secret *pin, struct
     fill_info(found.module, &found.raw, &t->info);
     t->pin = pin ? secret_copy(secret_peek(pin), secret_len(pin)) : NULL;
     t->is_ours = place->is_ours;
-    t->lock_path = state_path(place->state_dir, "lock", &t->raw);
+    t->lock_path = place->is_ours && place->state_dir ? mem_printf("%s/" TOKEN_OWN_LOCK, place->state_dir)
+                                                      : state_path(place->state_dir, "lock", &t->raw);
     t->guard_path = state_path(place->state_dir, "pin-attempt", &t->raw);
     if (place->is_ours && place->state_dir)
         t->store_dir = mem_printf("%s/tokens", place->state_dir);

@@ -1,6 +1,9 @@
 /* token.h - a PKCS#11 token: found by its URI, used logged in, one operation at a time. */
 #pragma once
 
+/* In the directory of our own token: whoever works in the token, or mends it, holds it. */
+#define TOKEN_OWN_LOCK "lock-own"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

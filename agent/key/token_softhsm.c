@@ -1,6 +1,5 @@
 #include "agent/key/token_softhsm.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -283,31 +282,17 @@ static int open_pin(const struct places *p, bool token_exists, struct secret **p
     return 0;
 }
 
-/*
- * Takes the lock of the token that is here, so that no other process is at work in it. It is called after what the
- * token says of itself, which one that is damaged does not. -1: it was never used.
- */
-static int lock_users(const struct places *p)
-{
-    DIR *entries = opendir(p->dir);
-    const struct dirent *entry;
-    int fd = -1;
-
-    while (entries && fd < 0 && (entry = readdir(entries)))
-        if (strncmp(entry->d_name, "lock-", 5) == 0)
-            fd = openat(dirfd(entries), entry->d_name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-    if (fd >= 0)
-        (void)flock(fd, LOCK_EX);
-    if (entries)
-        (void)closedir(entries);
-    return fd;
-}
-
+/* No other process is at work in the token meanwhile. */
 static int mend(const struct places *p, struct err **errp)
 {
-    int fd = lock_users(p);
-    int r = token_mend(p->tokens, errp);
+    CLEANUP(mem_freep) char *path = mem_printf("%s/" TOKEN_OWN_LOCK, p->dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int r = -1;
 
+    if (fd >= 0 && flock(fd, LOCK_EX) == 0)
+        r = token_mend(p->tokens, errp);
+    else
+        err_set(errp, ERR_STORE, "locking %s: %m", path);
     if (fd >= 0)
         (void)close(fd);
     return r;
