@@ -117,7 +117,7 @@ TEST(oneshot_renews_inside_the_window_by_the_old_key_with_the_password_gone)
     serial = mem_strdup(record_of(&s, "web")->current.facts.serial);
     uri = mem_strdup(s.records.items[0]->current.facts.key_uri);
     agent_fixture_password(s.agent, NULL);
-    age(&s, "web", 340);
+    age(&s, "web", 364);
     agent_fixture_expect(s.agent, "", 0);
 
     record = record_of(&s, "web");
@@ -279,7 +279,7 @@ TEST(oneshot_loses_nothing_while_the_server_is_down)
     agent_fixture_expect(s.agent, "", 0);
     serial = mem_strdup(record_of(&s, "web")->current.facts.serial);
     server_fixture_stop(s.server);
-    age(&s, "web", 340);
+    age(&s, "web", 364);
     agent_fixture_expect(s.agent, "", 69); /* decided with the policy that is known, but not carried out */
     record = record_of(&s, "web");
     assert_string_equal(record->current.facts.serial, serial);

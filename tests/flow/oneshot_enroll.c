@@ -80,9 +80,10 @@ TEST(key_is_found_by_its_published_uri_and_cannot_be_taken_out)
 /* Moves the end of every cached policy into the past. */
 static void let_policies_age(struct oneshot *s)
 {
-    assert_int_equal(
-        testing_shell(NULL, "sed -i -E 's/\"next_update\": ?[0-9]+/\"next_update\":1/' '%s'/private/policies/*.json",
-            s->agent->state),
+    assert_int_equal(testing_shell(NULL,
+                         "sed -i -E 's/\"next_update\": ?[0-9]+/\"next_update\":1/' '%s'/private/policies/*.json "
+                         "'%s'/private/servers/*.json",
+                         s->agent->state, s->agent->state),
         0);
 }
 
