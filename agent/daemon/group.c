@@ -402,8 +402,8 @@ static void asked(void *ctx, struct run_outcome *outcome, struct err *failure)
     if (why)
         err_wrap(&why, "asking policy server '%s'", a->server);
     took(a, state, outcome, why);
-    if (why)
-        engine_failed(agent, why);
+    if (why && !agent->options->oneshot) /* which fails only where no policy is left, and tells of it at its end */
+        agent_log_err(AGENT_LOG_WARNING, why);
     if (server_save(agent->paths.servers, state, why ? NULL : &why) < 0 && !failure)
         agent_log_err(AGENT_LOG_ERROR, why);
     group_merge(agent, group);
