@@ -209,10 +209,10 @@ TEST(attempt_that_failed_is_begun_anew_when_the_template_has_changed)
     oneshot_template(&s, "Algorithm", "ECDSA_P384");
     oneshot_template(&s, "MinimalKeySize", "384");
     server_fixture_start(s.server);
-    assert_int_equal(
-        testing_shell(NULL,
-            "sed -i -E 's/\"next_update\": ?[0-9]+/\"next_update\":1/' '%s'/private/policies/*.json '%s'/private/servers/*.json",
-            s.agent->state, s.agent->state),
+    assert_int_equal(testing_shell(NULL,
+                         "sed -i -E 's/\"next_update\": ?[0-9]+/\"next_update\":1/' '%s'/private/policies/*.json "
+                         "'%s'/private/servers/*.json",
+                         s.agent->state, s.agent->state),
         0);
     oneshot_run(&s, "", 0);
     oneshot_assert_installed(&s, "web");
