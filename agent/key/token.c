@@ -584,6 +584,22 @@ static int lock_token(const struct token *t, int *fd, struct err **errp)
     return -1;
 }
 
+/* What was written becomes durable. SoftHSM does not notice when the last of it could not be written. */
+static int settle(const struct token *t, int64_t since, struct err **errp)
+{
+    int mended;
+
+    if (token_flush_folder(t->store_dir, since, errp) < 0)
+        return -1;
+    mended = token_mend(t->store_dir, errp);
+    if (mended <= 0)
+        return mended;
+    err_set(
+        errp, ERR_STORE, "SoftHSM could not write its files in %s; what was there before was put back", t->store_dir);
+    return err_hint(
+        errp, "see whether the disk is full or fails (dmesg); when it is well, run again; nothing was lost");
+}
+
 int token_run(struct token *t, enum token_access access, token_operation operation, void *arg, struct err **errp)
 {
     int64_t since = file_clock();
@@ -592,12 +608,11 @@ int token_run(struct token *t, enum token_access access, token_operation operati
 
     token_module_lock(t->module);
     r = lock_token(t, &lock, errp);
-    if (r == 0 && t->store_dir)
-        r = token_mend(t->store_dir, errp);
+    if (r == 0 && t->store_dir && token_mend(t->store_dir, errp) < 0)
+        r = -1;
     if (r == 0)
         r = run_with_retries(t, access, operation, arg, errp);
-    if (r >= 0 && access == TOKEN_WRITE && t->store_dir &&
-        (token_flush_folder(t->store_dir, since, errp) < 0 || token_mend(t->store_dir, errp) < 0))
+    if (r >= 0 && access == TOKEN_WRITE && t->store_dir && settle(t, since, errp) < 0)
         r = -1;
     if (lock >= 0)
         (void)close(lock);

@@ -26,6 +26,7 @@ struct mending {
     const char *tokens;
     int objects, copies;
     bool changed_objects, changed_copies;
+    bool mended;
 };
 
 static void mending_close(struct mending *m)
@@ -192,7 +193,7 @@ static int remove_object(struct mending *m, const char *name, struct err **errp)
 
     if (unlinkat(m->objects, name, 0) < 0 || (unlinkat(m->objects, lock, 0) < 0 && errno != ENOENT))
         return failed(m, "removing", name, errp);
-    m->changed_objects = true;
+    m->changed_objects = m->mended = true;
     return 0;
 }
 
@@ -214,7 +215,7 @@ static int mend_object(struct mending *m, const char *name, struct err **errp)
         return keep(m, name, &data, &object.st_mtim) < 0 ? failed(m, "keeping a copy of", name, errp) : 0;
     if (!is_kept)
         return strcmp(name, TOKEN_OBJECT) == 0 ? 0 : remove_object(m, name, errp);
-    m->changed_objects = true;
+    m->changed_objects = m->mended = true;
     if (read_file(m->copies, name, &data) < 0 || put(m, m->objects, name, &data, &copy.st_mtim) < 0)
         return failed(m, "putting back", name, errp);
     return 0;
@@ -303,5 +304,5 @@ int token_mend(const char *tokens, struct err **errp)
         return -1;
     if ((m.changed_objects && fsync(m.objects) < 0) || (m.changed_copies && fsync(m.copies) < 0))
         return failed(&m, "making durable", "the folder", errp);
-    return 0;
+    return m.mended ? TOKEN_MENDED : 0;
 }

@@ -10,6 +10,7 @@
  * the copies.
  *
  * @tokens  SoftHSM's folder of tokens, of which there is one; copies are in "TOKENS.kept". Nobody else works in it.
- * 0, or -1 with ERR_STORE.
+ * Returns 0, TOKEN_MENDED when something was put back or removed, or -1 with ERR_STORE.
  */
+enum { TOKEN_MENDED = 1 };
 int token_mend(const char *tokens, struct err **errp);

@@ -290,7 +290,7 @@ static int mend(const struct places *p, struct err **errp)
     int r = -1;
 
     if (fd >= 0 && flock(fd, LOCK_EX) == 0)
-        r = token_mend(p->tokens, errp);
+        r = token_mend(p->tokens, errp) < 0 ? -1 : 0;
     else
         err_set(errp, ERR_STORE, "locking %s: %m", path);
     if (fd >= 0)
