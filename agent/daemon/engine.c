@@ -120,6 +120,13 @@ void engine_failed(struct agent *agent, const struct err *why)
         agent_log_err(AGENT_LOG_WARNING, why);
 }
 
+void engine_failed_untold(struct agent *agent, const struct err *why)
+{
+    engine_failed(agent, why);
+    if (agent->options->oneshot) /* else it was logged by now */
+        agent_log_err(AGENT_LOG_ERROR, why);
+}
+
 /* --- deciding --- */
 
 /* It is to be left alone; whoever asked for more hears why. */

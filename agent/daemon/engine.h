@@ -23,6 +23,8 @@ void engine_run_began(struct agent *agent);
 void engine_run_ended(struct agent *agent);                     /* and wakes it */
 void engine_at(struct agent *agent, int64_t when);              /* it must wake then, at the latest */
 void engine_failed(struct agent *agent, const struct err *why); /* logs it; the first is oneshot's exit status */
+/* The same for a failure that no record tells of, such as that to save one: it is logged in every case. */
+void engine_failed_untold(struct agent *agent, const struct err *why);
 uint32_t engine_chance(void);
 /* Seconds that the servers of a failed job asked to be left alone; 0: nothing said. */
 uint32_t engine_retry_after(const struct channel_event *event);

@@ -212,7 +212,7 @@ static void done(void *ctx, struct run_outcome *outcome, struct err *why)
     if (why)
         engine_failed(agent, why);
     if (trouble)
-        engine_failed(agent, trouble);
+        engine_failed_untold(agent, trouble);
     engine_attempted(agent, record, why ? why : trouble);
     engine_run_ended(agent);
 }

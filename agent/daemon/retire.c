@@ -100,9 +100,7 @@ static void retired(void *ctx, struct run_outcome *outcome, struct err *why)
     agent->retiring = false;
     if (why) {
         err_wrap(&why, "removing old pairs");
-        engine_failed(agent, why);
-        if (agent->options->oneshot)
-            agent_log_err(AGENT_LOG_ERROR, why); /* no record tells of it */
+        engine_failed_untold(agent, why);
         agent->retire_next = agent->now + AGAIN;
     } else {
         if (r->job.sweep)
@@ -110,7 +108,7 @@ static void retired(void *ctx, struct run_outcome *outcome, struct err *why)
         for (size_t i = 0; i < agent->records.n && !trouble; i++)
             (void)forget(agent, agent->records.items[i], &r->job, &trouble);
         if (trouble) {
-            engine_failed(agent, trouble);
+            engine_failed_untold(agent, trouble);
             agent->retire_next = agent->now + AGAIN;
         }
     }
@@ -171,10 +169,10 @@ static void removed(void *ctx, struct run_outcome *outcome, struct err *why)
         agent_tell_record(agent, AGENT_RECORD_REMOVED, record);
         (void)record_remove(&agent->records, agent->paths.enrollments, record, &trouble);
         if (trouble)
-            engine_failed(agent, trouble);
+            engine_failed_untold(agent, trouble);
     } else {
         err_wrap(&trouble, "removing '%s'", record->id);
-        engine_failed(agent, trouble);
+        engine_failed_untold(agent, trouble);
         engine_removed(agent, record, trouble);
     }
     engine_run_ended(agent);
