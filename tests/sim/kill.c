@@ -576,21 +576,23 @@ static bool is_one_of_many(const struct fault_step *step, unsigned seen)
 }
 
 /*
- * A library's step has one of @troubles, in turn. To be killed at an fsync, which nobody can see, is to be killed at
- * what comes next: both together suffice. A full disk is met where something is written, each other failure in turn.
+ * A library's step has one of @troubles, in turn, and so has a kill at what only makes a file or makes it durable
+ * before it has its name: nobody can see that. Of the failures a full disk is met where something is written, and one
+ * of the others in turn.
  */
 static bool is_worth_it(const struct trouble *troubles, size_t n, size_t i, uint32_t at, const struct fault_step *s)
 {
-    const struct trouble *t = &troubles[i];
-    bool writes = strcmp(s->call, "fsync") != 0 && strcmp(s->call, "rename") != 0 && strcmp(s->call, "unlink") != 0;
+    static const char *const unseen[] = {"create", "write", "fsync"};
+    bool seen = true, writes = strcmp(s->call, "fsync") != 0 && strcmp(s->call, "rename") != 0;
 
-    if (t->victims[FAULT_WORKER] && !s->has_worker)
+    if (troubles[i].victims[FAULT_WORKER] && !s->has_worker)
         return false; /* there is nobody to kill */
+    for (size_t k = 0; k < ARRAY_SIZE(unseen); k++)
+        seen &= strcmp(s->call, unseen[k]) != 0;
     if (s->by_library && s->kind == FAULT_DISK)
         return i == at % n;
-    if (t->what == FAULT_KILL)
-        return (s->has_worker ? t->victims[FAULT_DAEMON] && t->victims[FAULT_WORKER] : t->victims[FAULT_DAEMON]) ||
-               strcmp(s->call, "fsync") != 0;
+    if (troubles[i].what == FAULT_KILL)
+        return seen || !s->has_worker || i == at % n;
     return i == DISK_FULL ? writes : i == at % (n - 1);
 }
 
