@@ -146,7 +146,6 @@ TEST(ctl_gives_an_enrollment_up_only_where_nothing_brings_it_back)
 TEST(ctl_tells_health_by_its_exit_status)
 {
     CLEANUP(ctl_fixture_clear) struct ctl_fixture f;
-    CLEANUP(record_list_clear) struct record_list list = {0};
     CLEANUP(mem_freep) char *file = NULL;
 
     start(&f);

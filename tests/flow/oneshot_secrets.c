@@ -58,7 +58,6 @@ TEST(worker_gets_nothing_of_the_agents_environment_and_descriptors)
     CLEANUP(oneshot_clear) struct oneshot s = {0};
     CLEANUP(mem_freep) char *worker = NULL;
     CLEANUP(mem_freep) char *arguments = NULL;
-    CLEANUP(mem_freep) char *report = NULL;
     CLEANUP(bytes_clear) struct bytes text = {0};
 
     oneshot_start(&s);

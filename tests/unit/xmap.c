@@ -211,8 +211,8 @@ TEST(xmap_nil_absent_and_empty_read_alike)
 {
     static const char *const forms[] = {
         "",
-        "<optU32 i:nil='true'/><string i:nil='1'/><strings i:nil='true'/><leaves i:nil='true'/><nest i:nil='true'/>"
-        "<one i:nil='true'/><mark i:nil='true'/><bytes i:nil='true'/><numbers i:nil='true'/>",
+        ("<optU32 i:nil='true'/><string i:nil='1'/><strings i:nil='true'/><leaves i:nil='true'/><nest i:nil='true'/>"
+         "<one i:nil='true'/><mark i:nil='true'/><bytes i:nil='true'/><numbers i:nil='true'/>"),
         "<string/><strings/><numbers/><leaves> </leaves><nest/><bytes/>",
     };
 

@@ -105,6 +105,7 @@ TEST(xmldoc_reads_64_levels_and_refuses_65)
     CLEANUP(mem_freep) char *endless = repeat("<a>", 1000000);
     CLEANUP(xmldoc_freep) struct xmldoc *doc = parse_ok(deepest);
 
+    assert_non_null(doc);
     refused_text(deeper, "more than 64 deep");
     refused_text(endless, "more than 64 deep");
 }
