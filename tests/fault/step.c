@@ -125,7 +125,7 @@ static void shorten(const char *path, char *out, size_t size)
             run++;
         while (is_digit(in[decimal], false) || (decimal && in[decimal] == '-'))
             decimal++;
-        if (run < 20)
+        if (run < 16)
             run = decimal >= 3 ? decimal : 0;
         out[n++] = run ? '*' : *in;
         in += run ? run : 1;
