@@ -394,7 +394,8 @@ static int try_again(
 {
     bool expired = record->renewal && record->current.facts.not_after <= agent->now;
     bool lost = record->error && record->error_kind == ERR_MISSING && record->asked;
-    bool signs = !expired && !(lost && !record->attempt.request.len); /* the old key has signed, or can */
+    /* The old key has signed, or can; one that was missed twice is given up when a person asks once more. */
+    bool signs = !expired && !(lost && record->failures > 1 && !record->attempt.request.len);
 
     if (!t || record->attempt.pair.certificate.len)
         return go_on(agent, group, record, errp);
