@@ -630,13 +630,27 @@ static void try_all(struct matrix *m, const struct trouble *troubles, size_t n, 
     }
 }
 
+/* With sanitizers each try takes long: one point in five, unless $AE_KILL_EVERY says otherwise; without them all. */
+static unsigned one_in(void)
+{
+    const char *asked = getenv("AE_KILL_EVERY");
+    unsigned every = asked ? (unsigned)strtoul(asked, NULL, 10) : 0;
+
+#ifdef __SANITIZE_ADDRESS__
+    every = every ? every : 5;
+#endif
+    every = every ? every : 1;
+    printf("one point in %u is tried\n", every);
+    return every;
+}
+
 TEST(enrollment_survives_kill_9_at_every_step)
 {
     CLEANUP(matrix_clear) struct matrix m = {0};
 
     start(&m, 1);
     undisturbed(&m);
-    try_all(&m, kills, ARRAY_SIZE(kills), 1);
+    try_all(&m, kills, ARRAY_SIZE(kills), one_in());
     print_table(&m, "enroll, killed");
 }
 
@@ -647,7 +661,7 @@ TEST(renewal_survives_kill_9_at_every_step)
     start(&m, 1);
     make_due(&m);
     undisturbed(&m);
-    try_all(&m, kills, ARRAY_SIZE(kills), 1);
+    try_all(&m, kills, ARRAY_SIZE(kills), one_in());
     print_table(&m, "renew, killed");
 }
 
@@ -657,7 +671,7 @@ TEST(enrollment_survives_a_disk_that_fails_at_every_step)
 
     start(&m, 1);
     undisturbed(&m);
-    try_all(&m, failures, ARRAY_SIZE(failures), 1);
+    try_all(&m, failures, ARRAY_SIZE(failures), one_in());
     print_table(&m, "enroll, the disk fails");
 }
 
@@ -668,7 +682,7 @@ TEST(renewal_survives_a_disk_that_fails_at_every_step)
     start(&m, 1);
     make_due(&m);
     undisturbed(&m);
-    try_all(&m, failures, ARRAY_SIZE(failures), 1);
+    try_all(&m, failures, ARRAY_SIZE(failures), one_in());
     print_table(&m, "renew, the disk fails");
 }
 
