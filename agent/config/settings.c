@@ -501,7 +501,8 @@ static int check_workers(const struct settings_agent *agent, struct err **errp)
 {
     if (agent->workers >= 1 && agent->workers <= MOST_WORKERS)
         return 0;
-    return err_set(errp, ERR_CONFIG, "[agent]: workers must be from 1 to %d", MOST_WORKERS);
+    err_set(errp, ERR_CONFIG, "[agent]: workers must be from 1 to %d", MOST_WORKERS);
+    return err_hint(errp, "leave it out for the usual four");
 }
 
 /* A PIN in the configuration would be printed, copied and backed up with it; the value is not repeated here. */
